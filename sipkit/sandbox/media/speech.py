@@ -1,0 +1,85 @@
+"""Say texts: hibari-tts, a neural English voice that runs offline, off the media loop.
+
+Its model and phonemiser ship inside the wheel. Where the wheel does not exist (Intel Macs), a text is a tone of its
+reading length, and the trace says so: a call must never fail for want of a voice.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from sipkit.sandbox.media.g711 import RATE, Samples
+from sipkit.sandbox.media.hearing import resample
+from sipkit.sandbox.media.source import Tone
+
+CACHED = 64
+"""Texts kept in memory: 5 s of speech are 80 kB."""
+CHARACTERS_A_SECOND = 15
+"""Reading speed that gives the stand-in tone its length."""
+
+
+class Speech:
+    """A voice with a small cache.
+
+    Args:
+        notice: told in words when there is no voice on this machine.
+    """
+
+    def __init__(self, notice: Callable[[str], None]) -> None:
+        self._notice = notice
+        self._engine: Any = None
+        self._missing = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech")
+        self._cache: OrderedDict[str, Samples] = OrderedDict()
+
+    async def warm_up(self) -> None:
+        """Load the model, half a second, before the first caller waits for it."""
+        await self._in_thread(self._load)
+
+    async def say(self, text: str) -> Samples:
+        """Return the spoken text, 8 kHz."""
+        if text in self._cache:
+            self._cache.move_to_end(text)
+            return self._cache[text]
+        samples: Samples = await self._in_thread(self._synthesise, text)
+        if self._missing:
+            self._notice("hibari-tts is not installed for this machine: texts sound as a tone")
+        self._cache[text] = samples
+        if len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
+        return samples
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, work: Callable[..., Any], *args: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+
+    def _load(self) -> None:
+        if self._engine is not None or self._missing:
+            return
+        try:
+            from hibari import Hibari
+        except ImportError:
+            self._missing = True
+            return
+        self._engine = Hibari()
+        self._engine("Ready.")
+
+    def _synthesise(self, text: str) -> Samples:
+        self._load()
+        if self._missing or not text.strip():
+            return _tone_for(text)
+        audio = np.asarray(self._engine(text), dtype=np.float64)
+        return resample(audio * 32767 * 0.8, 24000)
+
+
+def _tone_for(text: str) -> Samples:
+    tone = Tone(440, len(text) / CHARACTERS_A_SECOND)
+    frames = list(iter(tone.next, None))
+    return np.concatenate(frames) if frames else np.zeros(RATE // 50, dtype=np.int16)

@@ -1,0 +1,80 @@
+"""Synthetic participants: somebody in the session, until browsers come.
+
+A participant plays a tone, a text or a recording into the session and records what it hears: the SIP leg's audio, that
+is, everybody on the phone.
+"""
+
+from aiohttp import web
+
+from sipkit.sandbox.control import read_object, sound_of, wav_answer
+from sipkit.sandbox.media.leg import Leg
+from sipkit.sandbox.media.mixer import Mixer
+from sipkit.sandbox.media.speech import Speech
+from sipkit.sandbox.video.conferences import Conferences
+from sipkit.sandbox.video.sessions import Session, Sessions
+
+MAX_PARTICIPANTS = 200
+"""Participants kept at once, over all sessions."""
+
+
+class Participants:
+    """The synthetic participants of all sessions, and their control API."""
+
+    def __init__(self, sessions: Sessions, conferences: Conferences, mixer: Mixer, speech: Speech) -> None:
+        self._sessions = sessions
+        self._conferences = conferences
+        self._mixer = mixer
+        self._speech = speech
+        self._legs: dict[str, tuple[Session, Leg]] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the control API's routes."""
+        one = "/sandbox/sessions/{session}/participants/{id}"
+        return [
+            web.post("/sandbox/sessions/{session}/participants", self._add),
+            web.get(one, self._show),
+            web.delete(one, self._remove),
+            web.get(one + "/recording", self._recording),
+        ]
+
+    async def _add(self, request: web.Request) -> web.Response:
+        session = self._sessions.get(request.match_info["session"])
+        if session is None:
+            raise web.HTTPNotFound(reason="no such session")
+        if len(self._legs) >= MAX_PARTICIPANTS:
+            raise web.HTTPServiceUnavailable(reason=f"there are {MAX_PARTICIPANTS} participants already")
+        source = await sound_of(await read_object(request), self._speech)
+        connection = self._sessions.add(session, "synthetic", "synthetic participant")
+        self._sessions.connected(connection.id)
+        leg = Leg(f"participant:{connection.id}", record=True)
+        if source is not None:
+            leg.play(source)
+        self._mixer.add(leg)
+        leg.join(self._conferences.of(session.session_id))
+        self._legs[connection.id] = session, leg
+        return web.json_response({"id": connection.id}, status=201)
+
+    async def _show(self, request: web.Request) -> web.Response:
+        _, leg = self._find(request)
+        assert leg.hearing is not None
+        return web.json_response({"id": request.match_info["id"], "heard": leg.hearing.summary()})
+
+    async def _recording(self, request: web.Request) -> web.Response:
+        _, leg = self._find(request)
+        assert leg.hearing is not None
+        return await wav_answer(leg.hearing)
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        session, leg = self._find(request)
+        del self._legs[request.match_info["id"]]
+        self._mixer.remove(leg)
+        leg.stop_playing()
+        self._sessions.remove(request.match_info["id"], "clientDisconnected")
+        self._conferences.tidy(session.session_id)
+        return web.json_response({})
+
+    def _find(self, request: web.Request) -> tuple[Session, Leg]:
+        found = self._legs.get(request.match_info["id"])
+        if found is None or found[0].session_id != request.match_info["session"]:
+            raise web.HTTPNotFound(reason="no such participant")
+        return found

@@ -1,0 +1,1 @@
+"""The voice side of the sandbox: SIP server, webhooks, NCCOs, conversations and the application."""
