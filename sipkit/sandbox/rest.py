@@ -5,7 +5,6 @@ API (they differ). `json_errors(trace)` is the app's middleware for what no hand
 """
 
 import base64
-import binascii
 import hmac
 import json
 import logging
@@ -103,7 +102,7 @@ def basic_auth_matches(request: web.Request, user: str, password: str) -> bool:
     scheme, _, packed = request.headers.get("Authorization", "").partition(" ")
     try:
         given = base64.b64decode(packed.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not ASCII
         return False
     return scheme.lower() == "basic" and hmac.compare_digest(given, f"{user}:{password}".encode())
 

@@ -7,7 +7,7 @@ with one clock, so that a learner can read a call from top to bottom and a bench
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from itertools import takewhile
 from typing import Any, TypeAlias
 
@@ -55,7 +55,7 @@ class Trace:
         newer.reverse()
         return newer
 
-    async def follow(self, seq: int = 0) -> AsyncIterator[TraceEvent]:
+    async def follow(self, seq: int = 0) -> AsyncGenerator[TraceEvent, None]:
         """Yield what `since(seq)` gives, then each new event as it happens, for ever.
 
         A reader slower than the ring loses the events that fell out of it; the gap shows in "seq".

@@ -152,7 +152,11 @@ class Call:
         if self.state != "answered":
             self._agent.transactions.refuse(transaction, 491)
             return
-        self._target = contact_uri(transaction.request) or self._target
+        try:
+            self._target = contact_uri(transaction.request) or self._target
+        except ValueError:
+            self._agent.transactions.refuse(transaction, 400)
+            return
         response = make_response(transaction.request, 200)
         response.contact = [self._contact(self._agent.name)]
         response.content_type = SDP

@@ -30,6 +30,11 @@ def _response(*, user: str, realm: str, password: str, method: str, uri: str, no
     return _md5(f"{ha1}:{nonce}:{nc}:{cnonce}:auth:{ha2}")
 
 
+def _same(one: str, other: str) -> bool:
+    """Compare in constant time; as bytes, for a stranger's text need not be ASCII."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
 class DigestServer:
     """Challenge requests and verify the answers."""
 
@@ -60,7 +65,7 @@ class DigestServer:
             return "missing", None
         nonce, user = fields.get("nonce", ""), fields.get("username", "")
         stamp, _, signature = nonce.rpartition("-")
-        if not stamp or not hmac.compare_digest(signature, self._sign(stamp)):
+        if not stamp or not _same(signature, self._sign(stamp)):
             return "stale", None
         if time.monotonic() - float(stamp.partition("-")[0]) > NONCE_LIFE:
             return "stale", None
@@ -76,7 +81,7 @@ class DigestServer:
             nc=fields.get("nc", ""),
             cnonce=fields.get("cnonce", ""),
         )
-        if fields.get("qop") != "auth" or not hmac.compare_digest(expected, fields.get("response", "")):
+        if fields.get("qop") != "auth" or not _same(expected, fields.get("response", "")):
             return "wrong", None
         try:
             count = int(fields.get("nc", ""), 16)

@@ -186,7 +186,9 @@ class ServerTransaction:
     def receive(self, request: Request) -> None:
         """Take a retransmission of our request, or the ACK of a non-2xx final."""
         if request.method != "ACK":
-            self._repeat()
+            # Accepted repeats by its own timer, Confirmed only absorbs (RFC 6026 section 7.1, RFC 3261 figure 7).
+            if self.state not in (State.ACCEPTED, State.CONFIRMED):
+                self._repeat()
         elif self.state is State.COMPLETED:
             self.state = State.CONFIRMED
             self._timers.stop()

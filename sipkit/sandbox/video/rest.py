@@ -28,10 +28,11 @@ from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.video.sessions import Connection, Session, Sessions, SipTarget, now_ms, project_of
 from sipkit.sandbox.video.tokens import DIALLING_ROLES, verify_request, verify_session_token
 
-# A header's name (RFC 3261 section 25.1, token) and a value without line ends or control characters.
+# A header's name (RFC 3261 section 25.1, token), and text without line ends, control characters or the lone
+# surrogates that JSON can hold and UTF-8 cannot.
 _HEADER_NAME = re.compile(r"X-[A-Za-z0-9\-.!%*_+`'~]+", re.IGNORECASE)
-_HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
-_FROM = re.compile(r"(?:sip:)?[^\s@<>\"\x00-\x1f]+@[^\s@<>\"\x00-\x1f]+")
+_LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
+_FROM = re.compile(r"(?:sip:)?[A-Za-z0-9\-_.!~*'()&=+$,%]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 _ALWAYS_NULL = (
     "session_status",
@@ -258,10 +259,12 @@ def _sip_target(sip: Any) -> SipTarget:
     if from_ is not None and not (isinstance(from_, str) and _FROM.fullmatch(from_)):
         raise _bad("sip.from must look like 12025550123@example.com")
     _check_headers(headers)
-    if not isinstance(auth, dict) or not all(
-        isinstance(auth.get(name), str | None) for name in ("username", "password")
-    ):
+    if not isinstance(auth, dict):
         raise _bad("sip.auth must be an object of username and password")
+    for name in ("username", "password"):
+        value = auth.get(name)
+        if value is not None and not (isinstance(value, str) and _LINE.fullmatch(value)):
+            raise _bad(f"sip.auth.{name} must be one line of text")
     for name in ("secure", "video", "observeForceMute"):
         if not isinstance(sip.get(name, False), bool):
             raise _bad(f"sip.{name} must be true or false")
@@ -289,7 +292,7 @@ def _check_headers(headers: Any) -> None:
             raise _bad("the names of sip.headers must be SIP header names that start with X-")
         if name.lower() == "x-opentok-sessionid":
             raise _bad("X-OpenTok-SessionId is set by the platform")  # assumed
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        if not isinstance(value, str) or not _LINE.fullmatch(value):
             raise _bad(f"the value of sip.headers {name} must be one line of text")
 
 

@@ -81,6 +81,8 @@ def _decode(token: str, credentials: Credentials, required: tuple[str, ...]) -> 
     The texts are those seen from OpenTok where one was recorded ("Invalid signature", "Issuer not found"),
     the rest are assumed. No text repeats the token.
     """
+    if not token.isascii():  # PyJWT would fail on a lone surrogate with another error than its own
+        raise _forbidden("Invalid token")
     try:
         claims: dict[str, Any] = jwt.decode(
             token,

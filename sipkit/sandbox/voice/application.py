@@ -6,7 +6,6 @@ may be plain http on this machine, where Vonage wants a public https address.
 """
 
 import asyncio
-import hmac
 import json
 import re
 import threading
@@ -150,7 +149,7 @@ def routes(applications: Applications, credentials: Credentials, trace: Trace) -
     def check(request: web.Request) -> None:
         if not basic_auth_matches(request, credentials.voice_api_key, credentials.voice_api_secret):
             raise Refusal(HTTPStatus.UNAUTHORIZED, "You did not provide correct credentials.")
-        if not hmac.compare_digest(request.match_info["id"].encode(), applications.id.encode()):
+        if request.match_info["id"] != applications.id:
             raise Refusal(HTTPStatus.NOT_FOUND, "The application is not among those of this account.")
 
     async def get(request: web.Request, _: bytes) -> web.Response:
@@ -189,45 +188,47 @@ def _problem(refusal: Refusal) -> dict[str, Any]:
 class _Problems(list[dict[str, str]]):
     """What is wrong with a body, collected field by field."""
 
-    def check(self, good: bool, name: str, reason: str) -> bool:
+    def check(self, good: bool, name: str, reason: str) -> None:
         if not good:
             self.append({"name": name, "reason": reason})
-        return good
 
-    def object(self, parent: dict[str, Any], name: str, path: str) -> dict[str, Any]:
-        """The object `name` of `parent`; empty when it is missing or wrong."""
-        value = parent.get(name, {})
-        return dict(value) if self.check(isinstance(value, dict), path, "must be an object.") else {}
+    def inner(self, parent: dict[str, Any], path: str) -> dict[str, Any]:
+        """The object in `parent` named by the end of `path`; empty when it is missing, or wrong and told."""
+        value = parent.get(path.rpartition(".")[2], {})
+        self.check(isinstance(value, dict), path, "must be an object.")
+        return value if isinstance(value, dict) else {}
 
 
 def _problems(body: dict[str, Any]) -> _Problems:
     found = _Problems()
     name = body.get("name")
     found.check(isinstance(name, str) and bool(name.strip()), "name", "must be a text.")
-    key = found.object(body, "keys", "keys").get("public_key")
+    key = found.inner(body, "keys").get("public_key")
     found.check(key is None or _is_public_key(key), "keys.public_key", "must be a public key in PEM.")
-    improve = found.object(body, "privacy", "privacy").get("improve_ai", False)
+    improve = found.inner(body, "privacy").get("improve_ai", False)
     found.check(isinstance(improve, bool), "privacy.improve_ai", "must be true or false.")
-    capabilities = found.object(body, "capabilities", "capabilities")
+    capabilities = found.inner(body, "capabilities")
     for each in capabilities:
-        found.check(each in _CAPABILITIES, f"capabilities.{each}", "is not a capability.")
-        found.object(capabilities, each, f"capabilities.{each}")
-    _check_voice(found, found.object(capabilities, "voice", "capabilities.voice"))
+        path = f"capabilities.{each}"
+        found.check(each in _CAPABILITIES, path, "is not a capability.")
+        capability = found.inner(capabilities, path)
+        if each == "voice":
+            _check_voice(found, capability, path)
     return found
 
 
-def _check_voice(found: _Problems, voice: dict[str, Any]) -> None:
-    path = "capabilities.voice"
-    found.check(
-        isinstance(voice.get("signed_callbacks", True), bool),
-        f"{path}.signed_callbacks",
-        "must be true or false.",
-    )
-    webhooks = found.object(voice, "webhooks", f"{path}.webhooks")
-    for name in webhooks:
+def _check_voice(found: _Problems, voice: dict[str, Any], path: str) -> None:
+    signed = voice.get("signed_callbacks", True)
+    found.check(isinstance(signed, bool), f"{path}.signed_callbacks", "must be true or false.")
+    webhooks = found.inner(voice, f"{path}.webhooks")
+    for name, webhook in webhooks.items():
         here = f"{path}.webhooks.{name}"
-        if found.check(name in DEFAULT_METHODS, here, "is not a webhook of voice."):
-            _check_webhook(found, name, found.object(webhooks, name, here), here)
+        if name not in DEFAULT_METHODS:
+            found.check(good=False, name=here, reason="is not a webhook of voice.")
+        elif not isinstance(webhook, dict):
+            found.check(good=False, name=here, reason="must be an object.")
+        else:
+            _check_webhook(found, name, webhook, here)
 
 
 def _check_webhook(found: _Problems, name: str, webhook: dict[str, Any], path: str) -> None:
@@ -245,7 +246,7 @@ def _check_webhook(found: _Problems, name: str, webhook: dict[str, Any], path: s
 
 
 def _is_url(value: Any) -> bool:
-    if not isinstance(value, str) or re.search(r"[\s\x00-\x1f\x7f]", value):
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):  # printable ASCII (RFC 3986)
         return False
     try:
         parts = urlsplit(value)

@@ -1,0 +1,215 @@
+"""A room's bridge: never two of them, and none left behind.
+
+A bridge is the one SIP leg between a session and the phone side. It is billed while it lives, and every
+request about it can be lost, doubled, or overtaken by another process of the same data folder. So the
+store decides who dials: a unique constraint lets one claim win, and the row tells everybody else.
+
+    dialing    claimed; the dial is on its way
+    dialed     the platform gave the connection id, which is what hanging up takes
+    answered   the phone side's webhook came
+    ended
+
+A dial whose answer was lost stays *dialing*, for its leg may exist. Its owner knows at once, everybody else
+after `PATIENCE` seconds, also when the dialler was killed in the middle. Nobody dials again then; `hang_up`
+looks for the leg at the platform.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sipkit.errors import DialUncertain, PlatformError, SessionGone, SipkitError
+from sipkit.refusals import dial_uncertain
+from sipkit.rooms import Bridge, HangUp, Room
+from sipkit.store import Store
+from sipkit.video import SessionConnection, VideoPlatform
+
+PATIENCE = 15.0
+"""Seconds after which a dial has been answered or its answer is lost; `refusals.TIMEOUT` ends before."""
+
+YOUNG = 60.0
+"""A bridge younger than this counts as alive although its stream is not listed (yet)."""
+
+UNKNOWN_YET = 5.0
+"""For so long after the dial, "not connected" may mean "not connected yet"."""
+
+LONGEST_CALL = 6 * 3600.0
+"""The platform ends a SIP call after six hours (Video API, SIP interconnect)."""
+
+POLL = 0.05
+_CLOCKS_DIFFER = timedelta(seconds=5)
+_ATTEMPTS = 5
+
+
+class Bridges:
+    """Dials and hangs up for one owner.
+
+    Args:
+        store: What all processes agree on.
+        video: Gives the video platform as it is now.
+        owner: Whose bridges those dialled here are. Nobody else dials for this owner: a bridge of it that
+            is *dialing* while nothing is dialled here was left behind.
+    """
+
+    def __init__(self, store: Store, video: Callable[[], VideoPlatform], owner: str) -> None:
+        self._store = store
+        self._video = video
+        self._owner = owner
+        self._dialing: list[int] = []  # ids of rooms, one for each dial on its way here
+
+    def renew(self, room: Room) -> Room:
+        """Give a room a new session, because the platform does not know the old one, and say so."""
+        fresh = self._video().create_session()
+        renewed = self._store.renew_session(room.name, room.session_id, fresh)
+        if renewed.session_id == fresh:
+            self._store.record(
+                "room",
+                f"The platform no longer knew the session of room {room.name!r}. "
+                "The room was opened anew: new session, same PIN.",
+                renewed.id,
+            )
+        return renewed
+
+    def dial(self, room: Room) -> Bridge:
+        """Return the room's living bridge; dial if there is none.
+
+        Raises:
+            DialUncertain: A dial's answer was lost, now or before; nothing more is dialled.
+            PlatformError: The platform refused, and no leg exists.
+        """
+        for _ in range(_ATTEMPTS):
+            self._dialing.append(room.id)
+            try:
+                bridge, ours = self._store.claim_bridge(room, self._owner)
+                if ours:
+                    return self._place(room, bridge)
+            except SessionGone:
+                room = self.renew(room)
+                continue
+            finally:
+                self._dialing.remove(room.id)
+            settled = self._settled(bridge)
+            if settled is not None and self._alive(room, settled):
+                return settled
+        raise PlatformError(
+            "The room's bridge ends as fast as it is dialled.",
+            "Look at board.events(): another notebook may be hanging up, or the platform ends the leg.",
+        )
+
+    def hang_up(self, room: Room) -> HangUp:
+        """End the room's bridge, if there is one.
+
+        Raises:
+            PlatformError: The platform could not be asked; the bridge stays on record.
+        """
+        bridge = self._store.living_bridge(room)
+        if bridge is None:
+            return HangUp(room.name, hung_up=False, reason="There is no bridge, so there is nothing to hang up.")
+        try:
+            settled = self._settled(bridge)
+        except DialUncertain:
+            return self._hang_up_lost(room, bridge)
+        if settled is None:
+            return HangUp(room.name, hung_up=False, reason="The bridge ended by itself in this moment.")
+        was_up = self._disconnect(room, settled)
+        ended = self._store.end_bridge(settled.id, "hung up")
+        if was_up:
+            self._store.record("hang-up", f"The bridge of room {room.name!r} was hung up.", room.id)
+            return HangUp(room.name, hung_up=True, reason="The bridge was hung up.")
+        if ended:
+            self._store.record("hang-up", f"The bridge of room {room.name!r} was gone already.", room.id)
+        return HangUp(room.name, hung_up=False, reason="The platform says that the bridge was gone already.")
+
+    def _place(self, room: Room, bridge: Bridge) -> Bridge:
+        """Dial for a claim we won, and keep what the platform says."""
+        try:
+            dialed = self._video().dial(room.session_id)
+        except DialUncertain as error:
+            self._store.record("dial", f"Room {room.name!r}: {error.message}", room.id)
+            raise
+        except SipkitError as error:
+            self._store.end_bridge(bridge.id, error.message)
+            self._store.record("dial", f"Room {room.name!r}: {error.message} No call was placed.", room.id)
+            raise
+        # Anything else, the stop button above all, leaves the claim as it is: nobody knows what was sent.
+        try:
+            kept = self._store.bridge_dialed(bridge.id, dialed.connection_id, dialed.stream_id)
+        except BaseException:
+            self._video().force_disconnect(room.session_id, dialed.connection_id)
+            raise
+        if not kept.living:
+            # Somebody ended it while we dialled, or the leg was quick to go. Either way it must be down.
+            self._video().force_disconnect(room.session_id, dialed.connection_id)
+        else:
+            self._store.record("dial", f"The session of room {room.name!r} calls the number.", room.id)
+        return kept
+
+    def _settled(self, bridge: Bridge) -> Bridge | None:
+        """Wait until a bridge's connection is known; None if it ends before.
+
+        Raises:
+            DialUncertain: It never will be.
+        """
+        while bridge.connection_id is None:
+            left_behind = bridge.owner == self._owner and bridge.room_id not in self._dialing
+            if left_behind or _age(bridge) > PATIENCE:
+                raise dial_uncertain()
+            time.sleep(POLL)
+            now = self._store.bridge(bridge.id)
+            if now is None or not now.living:
+                return None
+            bridge = now
+        return bridge
+
+    def _alive(self, room: Room, bridge: Bridge) -> bool:
+        """Ask the platform whether a bridge is really there; if not, keep that it ended."""
+        if _age(bridge) < YOUNG or not bridge.stream_id:
+            return True
+        if self._video().stream_alive(room.session_id, bridge.stream_id):
+            return True
+        if self._store.end_bridge(bridge.id, "the platform no longer lists its stream"):
+            self._store.record("bridge", f"The bridge of room {room.name!r} was gone without a word.", room.id)
+        return False
+
+    def _disconnect(self, room: Room, bridge: Bridge) -> bool:
+        """Disconnect; a leg dialled just now may be "not connected" *yet*, so ask again for a moment."""
+        connection_id = bridge.connection_id or ""
+        while not self._video().force_disconnect(room.session_id, connection_id):
+            now = self._store.bridge(bridge.id)
+            if now is None or now.state != "dialed" or _age(now) > UNKNOWN_YET:
+                return False
+            time.sleep(POLL)
+        return True
+
+    def _hang_up_lost(self, room: Room, bridge: Bridge) -> HangUp:
+        """Hang up a leg whose connection id was lost: find it among the session's connections by its time.
+
+        The platform lists when a connection began, not whose it is. Exactly one that began with the dial is
+        the leg. With several, one may be a person, and nobody is thrown out by guess.
+        """
+        connections = self._video().connections(room.session_id)
+        if connections is None:
+            return self._not_found(room, "The platform does not list the session's connections.")
+        found = [connection for connection in connections if _began_with(bridge, connection)]
+        if len(found) > 1 and _age(bridge) < LONGEST_CALL:
+            return self._not_found(room, f"{len(found)} connections began with the dial, so it is not clear which.")
+        if not found and _age(bridge) < PATIENCE:
+            return self._not_found(room, "The platform lists no leg yet. Try again in a few seconds.")
+        was_up = len(found) == 1 and self._video().force_disconnect(room.session_id, found[0].connection_id)
+        reason = "The leg was found and hung up." if was_up else "The platform lists no leg: none came of the dial."
+        self._store.end_bridge(bridge.id, reason)
+        self._store.record("hang-up", f"The dial of room {room.name!r} whose answer was lost: {reason}", room.id)
+        return HangUp(room.name, hung_up=was_up, reason=reason)
+
+    def _not_found(self, room: Room, why: str) -> HangUp:
+        advice = "It stays on record; the Vonage dashboard shows whether a call is up."
+        return HangUp(room.name, hung_up=False, reason=f"The answer to the dial was lost. {why} {advice}")
+
+
+def _age(bridge: Bridge) -> float:
+    return (datetime.now(UTC) - bridge.dialed_at).total_seconds()
+
+
+def _began_with(bridge: Bridge, connection: SessionConnection) -> bool:
+    earliest = bridge.dialed_at - _CLOCKS_DIFFER
+    return earliest <= connection.created_at <= earliest + 2 * _CLOCKS_DIFFER + timedelta(seconds=PATIENCE)

@@ -1,0 +1,138 @@
+"""What the kit talks about: rooms, bridges and callers, as plain frozen data.
+
+A *room* is a name a person chose, the video session behind it, and the PIN that lets phones in.
+A *bridge* is the one SIP leg that connects the session with the phone side. A *caller* is a
+phone that dialled the number. Nothing here does any I/O; all times are `datetime` in UTC.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, get_args
+
+from sipkit.errors import BadRoomName
+from sipkit.timeline import mask_number
+
+BridgeState = Literal["dialing", "dialed", "answered", "ended"]
+CallerState = Literal["calling", "asked", "joined", "left"]
+
+CALLER_STATES: tuple[CallerState, ...] = get_args(CallerState)
+"""A caller's states in their order; a caller never goes back in it."""
+
+MAX_NAME_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A session that phones can join by PIN.
+
+    Attributes:
+        id: The store's number for it.
+        name: What people call it; unique among open rooms of an environment.
+        session_id: The video session; the phone side's conversation has the same name.
+        pin: The digits that let a phone in; empty once the room is closed.
+        environment: Which cloud and project it belongs to, for example ``sandbox:KEY``.
+        opened_at: When the room was first opened.
+        reopened: True when the platform had forgotten the session and it was made anew.
+    """
+
+    id: int
+    name: str
+    session_id: str
+    pin: str = field(repr=False)
+    environment: str
+    opened_at: datetime
+    reopened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The SIP leg between a room's session and the phone side; billed while it lives.
+
+    Attributes:
+        id: The store's number for it.
+        room_id: The room it belongs to.
+        connection_id: The leg seen from the session, known once the dial request was answered.
+        stream_id: Its audio in the session, known with the connection.
+        leg_uuid: The leg seen from the phone side, known once the answer webhook came.
+        state: ``dialing``, ``dialed``, ``answered`` or ``ended``.
+        owner: The process that dialled it and will hang it up.
+        dialed_at: When the dialling began.
+        ended_at: When it ended, or None while it lives.
+        reason: Why it ended, or None while it lives.
+    """
+
+    id: int
+    room_id: int
+    connection_id: str | None
+    stream_id: str | None
+    leg_uuid: str | None
+    state: BridgeState
+    owner: str
+    dialed_at: datetime
+    ended_at: datetime | None
+    reason: str | None
+
+    @property
+    def living(self) -> bool:
+        """True until it ended."""
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A phone that dialled the number.
+
+    Attributes:
+        leg_uuid: Its leg on the phone side.
+        room_id: The room whose PIN it typed, or None until then.
+        number: The caller's number as digits; kept out of the repr.
+        state: ``calling``, ``asked`` (for the PIN), ``joined`` or ``left``.
+        joined_at: When it joined the room, or None.
+        left_at: When it left, or None.
+    """
+
+    leg_uuid: str
+    room_id: int | None
+    number: str = field(repr=False)
+    state: CallerState
+    joined_at: datetime | None
+    left_at: datetime | None
+
+    @property
+    def masked_number(self) -> str:
+        """The number's last four digits, such as ``•••0123``."""
+        return mask_number(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """What a hang-up did.
+
+    Attributes:
+        room: The room's name.
+        hung_up: True when a living bridge was ended by this request.
+        reason: In words, why (not).
+    """
+
+    room: str
+    hung_up: bool
+    reason: str
+
+
+def checked_name(name: str) -> str:
+    """Return the room's name without surrounding space.
+
+    Raises:
+        BadRoomName: If it is no text, empty, longer than 64 characters, or holds characters that
+            cannot be shown (control characters, half of a surrogate pair).
+    """
+    if not isinstance(name, str):
+        raise BadRoomName(f"A room's name must be text, not {type(name).__name__}.")
+    name = name.strip()
+    if not name:
+        raise BadRoomName("A room's name must not be empty.")
+    if len(name) > MAX_NAME_LENGTH:
+        raise BadRoomName(f"A room's name has at most {MAX_NAME_LENGTH} characters; this has {len(name)}.")
+    if not name.isprintable():
+        raise BadRoomName("A room's name must be printable on one line.")
+    return name

@@ -1,0 +1,271 @@
+"""The webhook server's own process: what runs after `python -m sipkit.serving`, and by hand.
+
+The story of a notebook's server, from top to bottom of `main`:
+
+    take server.lock        one server for one data folder; held until the process ends, however it ends
+    listen                  one socket, no SO_REUSEPORT: there can never be a second, silent listener
+    serve                   waitress, 4 threads: one call out that takes a second must not delay a webhook
+    keep the lifeline       and write server.json, so that kernels find us
+    wait                    for the last holder to leave, a signal, or a request to go
+    hang up                 what those holders dialled and nobody watches any more (10 s at most)
+    leave                   with the ngrok agent, if a notebook that died left one
+
+A server started by hand (`python webhook_server.py`) is its user's to start and to stop: it has a port
+of its own, takes no lock, writes no state file, has no lifeline and hangs nothing up. It may run beside
+the notebook's server; both work on the same store.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from sipkit.errors import SipkitError, WaitTimeout
+from sipkit.http_server import HOST, http_server, listen, with_access_log
+from sipkit.lifeline import HAND_OVER, LEAVE, LifelineKeeper
+from sipkit.ngrok import end_recorded_agent
+from sipkit.processes import FileLock, ProcessMark
+from sipkit.server_state import EXIT_LOCKED, EXIT_PORT_TAKEN, ServerState, project_of
+from sipkit.settings import Settings
+
+if TYPE_CHECKING:
+    from sipkit.cloud import Account
+    from sipkit.rooms import Bridge, HangUp
+    from sipkit.store import Store
+
+FIRST_HOLDER_WITHIN = 20.0  # seconds
+HANG_UP_WITHIN = 10.0  # seconds, for all bridges together
+
+_LOCK_PATIENCE = 5.0  # seconds: the server we follow may be on its last lines
+_EVENTS_WITHIN = 2.0  # seconds
+_LAST_REQUESTS = 2.0  # seconds for requests under way when we leave
+
+log = logging.getLogger("sipkit.server")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve a notebook until nobody holds the server any more.
+
+    Args:
+        arguments: The command line, as `server.WebhookServer` writes it.
+
+    Returns:
+        The exit code: 0, `EXIT_PORT_TAKEN`, `EXIT_LOCKED`, or 1 when the app cannot be made.
+    """
+    parser = argparse.ArgumentParser(prog="python -m sipkit.serving", description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--instance", required=True)
+    parser.add_argument("--config", default="")
+    given = parser.parse_args(arguments)
+    _log_to_stderr()
+    settings = Settings.load()
+    lock = FileLock(settings.home / "server.lock")
+    if not lock.acquire(_LOCK_PATIENCE):
+        log.error("another webhook server holds %s", "server.lock")
+        return EXIT_LOCKED
+    try:
+        return _serve_notebook(settings, given.port, given.instance, given.config)
+    except SipkitError as error:
+        log.error("%s", error)  # noqa: TRY400 - its text says all; a traceback would only hide the fix
+        return 1
+    finally:
+        lock.release()
+
+
+def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -> int:
+    path = settings.home / "server.json"
+    former = ServerState.read(path)
+    if former and former.project != project_of(settings):
+        former = None
+    sock = _listen_again(port, former)
+    if sock is None:
+        log.error("port %d is taken", port)
+        return EXIT_PORT_TAKEN
+    from sipkit.cloud import cloud_for
+
+    cloud = cloud_for(settings, hold=False)  # the notebooks keep the sandbox; we must not outlive them
+    store, leave = _serve(sock, settings, cloud.account(), instance)
+    keeper: LifelineKeeper
+
+    def write_state(owners: Iterable[str]) -> None:
+        mark = ProcessMark.of()
+        ServerState(
+            mark.pid, mark.create_time, sock.getsockname()[1], instance,
+            keeper.port, keeper.token, config, project_of(settings), tuple(owners),
+        ).write(path)  # fmt: skip
+
+    keeper = LifelineKeeper(former.owners if former else (), write_state)
+    _on_signals(lambda: keeper.farewells.put(LEAVE))
+    keeper.start(FIRST_HOLDER_WITHIN)
+    write_state(keeper.owners)
+    log.info("serving on http://%s:%d", *sock.getsockname()[:2])
+
+    word = _wait(keeper.farewells)
+    keeper.refuse()
+    if word == HAND_OVER:
+        log.info("leaving; the next server takes over")
+    else:
+        log.info("leaving; nobody holds this server any more")
+        hang_up_bridges(cloud.account, store, keeper.owners)
+        end_recorded_agent(settings.home)
+        if (now := ServerState.read(path)) and now.instance == instance:
+            path.unlink(missing_ok=True)
+    leave()
+    cloud.close()
+    return 0
+
+
+def _listen_again(port: int, former: ServerState | None) -> socket.socket | None:
+    """Listen where wished; where nothing is wished, where the last server did, if we can.
+
+    Calls that are up were told the last server's address.
+    """
+    for candidate in (port,) if port else (former.port if former else 0, 0):
+        with contextlib.suppress(OSError, OverflowError):
+            return listen(candidate)
+    return None
+
+
+def _serve(
+    sock: socket.socket, settings: Settings, account: "Account", instance: str
+) -> "tuple[Store, Callable[[], None]]":
+    """Make the app, serve it from threads, and give its store and the way to end it."""
+    from sipkit.store import Store
+    from sipkit.webhooks import create_app
+
+    os.environ["SIPKIT_INSTANCE"] = instance
+    os.environ["SIPKIT_LOCAL_URL"] = f"http://{HOST}:{sock.getsockname()[1]}"
+    store = Store.open(settings.store_url, account.environment, settings.pin_length)
+    server = http_server(sock, with_access_log(create_app(settings, account, store), log))
+    threading.Thread(target=server.run, name="http", daemon=True).start()
+
+    def leave() -> None:
+        server.task_dispatcher.shutdown(timeout=_LAST_REQUESTS)
+
+    return store, leave
+
+
+def run_by_hand(port: int = 0) -> int:
+    """Serve from the command line until Ctrl-C or SIGTERM.
+
+    Args:
+        port: Where to listen on 127.0.0.1; 0 for any free port.
+
+    Returns:
+        The exit code; 0 after a signal, `EXIT_PORT_TAKEN` if the port is taken.
+    """
+    _log_to_stderr()
+    sock = _listen_again(port, None)
+    if sock is None:
+        print(f"Port {port} on {HOST} is taken. Choose another one, or 0 for any free one.", file=sys.stderr)
+        return EXIT_PORT_TAKEN
+    farewells: queue.SimpleQueue[str] = queue.SimpleQueue()
+    _on_signals(lambda: farewells.put(LEAVE))
+    from sipkit.cloud import cloud_for
+
+    try:
+        settings = Settings.load()
+        cloud = cloud_for(settings)
+        _, leave = _serve(sock, settings, cloud.account(), os.urandom(8).hex())
+    except SipkitError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Webhook server on http://{HOST}:{sock.getsockname()[1]} (Ctrl-C stops it)", flush=True)
+    _wait(farewells)
+    leave()
+    cloud.close()
+    return 0
+
+
+def hang_up_bridges(
+    account: "Callable[[], Account]", store: "Store", owners: Iterable[str], within: float = HANG_UP_WITHIN
+) -> int:
+    """Hang up every living bridge of these owners, all at once, and write down what became of each.
+
+    Args:
+        account: Gives the platform account; asked only when there is something to hang up.
+        store: Where bridges and the timeline are.
+        owners: Whose bridges.
+        within: Seconds for all of it.
+
+    Returns:
+        How many bridges were dealt with in time.
+    """
+    bridges = store.living_bridges(list(owners))
+    deadline = time.monotonic() + within
+    done: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def work(bridge: "Bridge") -> None:
+        try:
+            outcome = _hang_up(account, store, bridge)
+        except Exception as error:  # noqa: BLE001 - one bridge that cannot be hung up must not save the others
+            log.warning("bridge %s could not be hung up: %s", bridge.id, error)
+        else:
+            store.record("hang-up", f"The notebook went away. {outcome.reason}", bridge.room_id)
+            done.put(bridge.id)
+
+    for bridge in bridges:
+        threading.Thread(target=work, args=(bridge,), name="hang-up", daemon=True).start()
+    left = {bridge.id: bridge for bridge in bridges}
+    with contextlib.suppress(queue.Empty):
+        while left:
+            del left[done.get(timeout=max(0.0, deadline - time.monotonic()))]
+    for bridge in left.values():
+        store.record(
+            "hang-up",
+            "The notebook went away, and its bridge could not be hung up in time: "
+            "it may be up and billed. The Vonage dashboard shows whether it is.",
+            bridge.room_id,
+        )
+    _hear_them_leave(store, [bridge for bridge in bridges if bridge.id not in left])
+    return len(bridges) - len(left)
+
+
+def _hear_them_leave(store: "Store", bridges: "Iterable[Bridge]") -> None:
+    """Wait for the events of the phones that the bridges' end has cut off.
+
+    Nobody would take them after us, and the callers would stay "joined" on record.
+    """
+    from sipkit.waiting import wait_for_callers
+
+    deadline = time.monotonic() + _EVENTS_WITHIN
+    for bridge in bridges:
+        with contextlib.suppress(WaitTimeout):
+            wait_for_callers(store, store.room_of(bridge), 0, deadline - time.monotonic())
+
+
+def _hang_up(account: "Callable[[], Account]", store: "Store", bridge: "Bridge") -> "HangUp":
+    from sipkit.bridges import Bridges
+    from sipkit.video import OpenTokVideo
+
+    return Bridges(store, lambda: OpenTokVideo(account()), bridge.owner).hang_up(store.room_of(bridge))
+
+
+def _on_signals(leave: Callable[[], None]) -> None:
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):  # the last one is Windows' "please end"
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: leave())
+
+
+def _wait(farewells: "queue.SimpleQueue[str]") -> str:
+    while True:
+        # In short waits: on Windows a signal is only seen between two of them.
+        with contextlib.suppress(queue.Empty):
+            return farewells.get(timeout=1.0)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

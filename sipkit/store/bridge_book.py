@@ -1,0 +1,145 @@
+"""Bridges: at most one living one per room, whoever dials."""
+
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, insert, select, update
+
+from sipkit.rooms import Bridge, Room
+from sipkit.store.database import Database
+from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row
+from sipkit.store.schema import DURABLE, READ, bridges, rooms
+
+
+class BridgeBook(Database):
+    """Claims, follows and ends bridges."""
+
+    def claim_bridge(self, room: Room, owner: str) -> tuple[Bridge, bool]:
+        """Claim the right to dial the room's one bridge.
+
+        Args:
+            room: The room to dial from.
+            owner: Who will hang it up.
+
+        Returns:
+            The room's living bridge, and True if it is ours to dial now; False if it was there already.
+        """
+        here = bridges.c.living_room_id == room.id
+
+        def work(conn: Connection) -> tuple[Bridge, bool]:
+            living = bridge_row(conn, self.environment, here)
+            if living is not None:
+                return as_bridge(living), False
+            values = {"environment": self.environment, "room_id": room.id, "living_room_id": room.id}
+            values |= {"state": "dialing", "owner": owner, "dialed_at": time.time()}
+            conn.execute(insert(bridges).values(**values))
+            return as_bridge(one(bridge_row(conn, self.environment, here))), True
+
+        return self.run(DURABLE, work)
+
+    def bridge_dialed(self, bridge_id: int, connection_id: str, stream_id: str | None) -> Bridge:
+        """Keep the ids the platform gave. The phone side may have answered, or left, before that.
+
+        Returns:
+            The bridge as it is now. If it has ended meanwhile, the caller must hang up the connection.
+        """
+
+        def work(conn: Connection) -> Bridge:
+            here = bridges.c.id == bridge_id
+            ids = {"connection_id": connection_id, "stream_id": stream_id}
+            conn.execute(update(bridges).where(here).values(**ids))
+            dialing = here & (bridges.c.state == "dialing")
+            conn.execute(update(bridges).where(dialing).values(state="dialed"))
+            return as_bridge(one(bridge_row(conn, self.environment, here)))
+
+        return self.run(DURABLE, work)
+
+    def bridge_answered(self, session_id: str, leg_uuid: str) -> Bridge | None:
+        """Keep that this leg of the phone side is the session's bridge.
+
+        Returns:
+            The bridge; None if no living one waits for a leg (it was not dialled by this kit, or has
+            ended, or another leg answered before), or if this leg was gone before it was dialled.
+        """
+
+        def work(conn: Connection) -> Bridge | None:
+            known = bridge_row(conn, self.environment, bridges.c.leg_uuid == leg_uuid)
+            if known is not None:
+                return as_bridge(known)
+            room = room_row(conn, self.environment, rooms.c.session_id == session_id)
+            if room is None:
+                return None
+            waiting = (bridges.c.living_room_id == room["id"]) & bridges.c.leg_uuid.is_(None)
+            row = bridge_row(conn, self.environment, waiting)
+            if row is None:
+                return None
+            leg = caller_row(conn, self.environment, leg_uuid)
+            left_at = leg["left_at"] if leg is not None else None
+            if left_at is not None and left_at < row["dialed_at"]:
+                return None
+            here = bridges.c.id == row["id"]
+            conn.execute(update(bridges).where(here).values(leg_uuid=leg_uuid, state="answered"))
+            if left_at is not None:
+                # Its last event overtook its answer webhook.
+                end_bridges(conn, here, "the phone side hung up")
+            return as_bridge(one(bridge_row(conn, self.environment, here)))
+
+        return self.run(DURABLE, work)
+
+    def end_bridge(self, bridge_id: int, reason: str) -> bool:
+        """Keep that the bridge is gone. False if it was already."""
+        here = bridges.c.id == bridge_id
+        return self.run(DURABLE, lambda conn: end_bridges(conn, here, reason))
+
+    def end_bridge_of_leg(self, leg_uuid: str, reason: str) -> Bridge | None:
+        """Keep that the bridge with this leg is gone.
+
+        Returns:
+            The bridge, ended now or before; None if the leg is no bridge's.
+        """
+
+        def work(conn: Connection) -> Bridge | None:
+            leg = bridges.c.leg_uuid == leg_uuid
+            end_bridges(conn, leg & (bridges.c.environment == self.environment), reason)
+            row = bridge_row(conn, self.environment, leg)
+            return None if row is None else as_bridge(row)
+
+        return self.run(DURABLE, work)
+
+    def bridge(self, bridge_id: int) -> Bridge | None:
+        """Return the bridge with this id, ended or not."""
+        return self._first_bridge(bridges.c.id == bridge_id)
+
+    def living_bridge(self, room: Room) -> Bridge | None:
+        """Return the room's bridge while it lives."""
+        return self._first_bridge(bridges.c.living_room_id == room.id)
+
+    def bridge_of_leg(self, leg_uuid: str) -> Bridge | None:
+        """Return the bridge, ended or not, whose phone side is this leg."""
+        return self._first_bridge(bridges.c.leg_uuid == leg_uuid)
+
+    def living_bridges(self, owners: Iterable[str] | None = None) -> list[Bridge]:
+        """Return all living bridges of this environment, or those of some owners."""
+        query = select(bridges).where(bridges.c.environment == self.environment, bridges.c.living_room_id.is_not(None))
+        if owners is not None:
+            query = query.where(bridges.c.owner.in_(list(owners)))
+        return self.run(READ, lambda conn: [as_bridge(row) for row in conn.execute(query).mappings()])
+
+    def room_of(self, bridge: Bridge) -> Room:
+        """Return the bridge's room, even if it is closed by now."""
+        query = select(rooms).where(rooms.c.id == bridge.room_id)
+        return self.run(READ, lambda conn: as_room(conn.execute(query).mappings().one()))
+
+    def _first_bridge(self, condition: Condition) -> Bridge | None:
+        def work(conn: Connection) -> Bridge | None:
+            row = bridge_row(conn, self.environment, condition)
+            return None if row is None else as_bridge(row)
+
+        return self.run(READ, work)
+
+
+def end_bridges(conn: Connection, condition: Condition, reason: str) -> bool:
+    """End the living bridges that meet the condition; True if there was one."""
+    values = {"living_room_id": None, "state": "ended", "ended_at": time.time(), "reason": reason}
+    living = bridges.c.living_room_id.is_not(None)
+    return conn.execute(update(bridges).where(living, condition).values(**values)).rowcount > 0

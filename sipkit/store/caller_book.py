@@ -1,0 +1,81 @@
+"""Callers: what is known of each phone's leg, whatever the order the news came in."""
+
+import time
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from sipkit.rooms import CALLER_STATES, Caller, CallerState, Room
+from sipkit.store.database import Database
+from sipkit.store.rows import as_caller, caller_row, caller_row_made, one
+from sipkit.store.schema import QUICK, READ, callers
+
+
+class CallerBook(Database):
+    """Follows callers and counts their tries."""
+
+    def caller_seen(self, leg_uuid: str, number: str, state: CallerState, room_id: int | None = None) -> Caller:
+        """Keep what is now known of a phone's leg. Repeated and late news never take anything back.
+
+        Args:
+            leg_uuid: The leg.
+            number: The caller's number; empty if unknown.
+            state: What the news says. States only move forward, and ``left`` is final.
+            room_id: The room whose PIN it typed, once known.
+
+        Returns:
+            The caller as it is now.
+        """
+
+        def work(conn: Connection) -> Caller:
+            row = caller_row_made(conn, self.environment, leg_uuid)
+            news: dict[str, Any] = {}
+            if number and not row["number"]:
+                news["number"] = number
+            if room_id is not None:
+                news["room_id"] = room_id
+            if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
+                news["state"] = state
+                if state in {"joined", "left"}:
+                    news[f"{state}_at"] = time.time()
+            if news:
+                conn.execute(update(callers).where(callers.c.id == row["id"]).values(**news))
+            return as_caller(one(caller_row(conn, self.environment, leg_uuid)))
+
+        return self.run(QUICK, work)
+
+    def caller_left(self, leg_uuid: str) -> Caller:
+        """Keep that the leg is gone, even if nothing else was ever heard of it."""
+        return self.caller_seen(leg_uuid, "", "left")
+
+    def caller(self, leg_uuid: str) -> Caller | None:
+        """Return what is known of a leg, or None."""
+
+        def work(conn: Connection) -> Caller | None:
+            row = caller_row(conn, self.environment, leg_uuid)
+            return None if row is None else as_caller(row)
+
+        return self.run(READ, work)
+
+    def callers(self, room: Room) -> list[Caller]:
+        """Return all callers that typed the room's PIN, in the order they called; some may have left."""
+        query = select(callers).where(callers.c.room_id == room.id).order_by(callers.c.id)
+        return self.run(READ, lambda conn: [as_caller(row) for row in conn.execute(query).mappings()])
+
+    def wrong_try(self, leg_uuid: str) -> int:
+        """Count a wrong PIN of this leg; return how many there were."""
+        return self._count(leg_uuid, "wrong_tries")
+
+    def silent_try(self, leg_uuid: str) -> int:
+        """Count a prompt at which this leg typed nothing; return how many there were."""
+        return self._count(leg_uuid, "silent_tries")
+
+    def _count(self, leg_uuid: str, column: str) -> int:
+        def work(conn: Connection) -> int:
+            row = caller_row_made(conn, self.environment, leg_uuid)
+            here = callers.c.id == row["id"]
+            conn.execute(update(callers).where(here).values({column: callers.c[column] + 1}))
+            count: int = conn.execute(select(callers.c[column]).where(here)).scalar_one()
+            return count
+
+        return self.run(QUICK, work)

@@ -1,0 +1,66 @@
+"""The timeline, and single values kept by name."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from sipkit.rooms import Room
+from sipkit.store.database import Database
+from sipkit.store.rows import as_event, one, utc
+from sipkit.store.schema import QUICK, READ, events, facts
+from sipkit.timeline import Event, mask_data, mask_text
+
+
+class Journal(Database):
+    """Appends to the timeline and reads it back; keeps facts."""
+
+    def record(self, kind: str, text: str, room_id: int | None = None, data: Mapping[str, Any] | None = None) -> Event:
+        """Append to the timeline. Tokens, PINs and numbers are hidden here once more, whoever calls."""
+        at, text, data = time.time(), mask_text(text), mask_data(data or {})
+        values = {"environment": self.environment, "at": at, "kind": kind, "text": text, "room_id": room_id}
+        statement = insert(events).values(**values, data=json.dumps(data, ensure_ascii=False))
+
+        def work(conn: Connection) -> Event:
+            key = conn.execute(statement).inserted_primary_key
+            return Event(one(key)[0], utc(at), kind, text, room_id, data)
+
+        return self.run(QUICK, work)
+
+    def events(self, room: Room | None = None, since: int = 0) -> list[Event]:
+        """Return the timeline in order.
+
+        Args:
+            room: Only what concerns this room.
+            since: Only what came after the event with this id.
+        """
+        query = select(events).where(events.c.environment == self.environment, events.c.id > since)
+        if room is not None:
+            query = query.where(events.c.room_id == room.id)
+        query = query.order_by(events.c.id)
+        return self.run(READ, lambda conn: [as_event(row) for row in conn.execute(query)])
+
+    def set_fact(self, key: str, value: str) -> None:
+        """Keep one value by name, such as the server's public URL."""
+
+        def work(conn: Connection) -> None:
+            here = (facts.c.environment == self.environment) & (facts.c.key == key)
+            news = {"value": value, "set_at": time.time()}
+            if conn.execute(update(facts).where(here).values(**news)).rowcount == 0:
+                conn.execute(insert(facts).values(environment=self.environment, key=key, **news))
+
+        self.run(QUICK, work)
+
+    def fact(self, key: str, since: float = 0.0) -> str | None:
+        """Return the value kept by name, or None.
+
+        Args:
+            key: The name.
+            since: Ignore what was set before this time (seconds since 1970): it spoke of another run.
+        """
+        query = select(facts.c.value).where(
+            facts.c.environment == self.environment, facts.c.key == key, facts.c.set_at >= since
+        )
+        return self.run(READ, lambda conn: conn.scalar(query))

@@ -1,0 +1,195 @@
+"""The store's tables, and the one place that knows about SQLite.
+
+The rules that must hold however many processes write at once are constraints of the database:
+one open room per name, one open room per PIN, one living bridge per room, one row per leg. A
+column that is NULL is outside its unique constraint, in SQLite as in PostgreSQL, so closing a
+room or ending a bridge frees its name, its PIN, its place by setting the column to NULL.
+
+Times are seconds since 1970 (UTC). Every table carries the environment (cloud and project).
+"""
+
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Double,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from sipkit.errors import StoreError
+
+SCHEMA_VERSION: Final = "1"
+
+BUSY_SECONDS: Final = 30.0
+"""How long a writer waits for another process's write before it gives up."""
+
+READ: Final = "read"
+QUICK: Final = "quick"
+"""Survives the death of any process; the last ones may be lost when the power fails."""
+DURABLE: Final = "durable"
+"""Survives a power failure too: names, PINs and bridges, which cost or admit somebody."""
+
+metadata = MetaData()
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("open_name", String(64), comment="the name while open, NULL once closed"),
+    Column("session_id", String(500), nullable=False),
+    Column("pin", String(10), comment="NULL once closed"),
+    Column("opened_at", Double, nullable=False),
+    Column("closed_at", Double),
+    UniqueConstraint("environment", "open_name"),
+    UniqueConstraint("environment", "pin"),
+    Index("rooms_by_session", "environment", "session_id"),
+)
+
+bridges = Table(
+    "bridges",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("room_id", ForeignKey("rooms.id"), nullable=False),
+    Column("living_room_id", Integer, unique=True, comment="the room while it lives, NULL once ended"),
+    Column("connection_id", String(200)),
+    Column("stream_id", String(200)),
+    Column("leg_uuid", String(200)),
+    Column("state", String(10), nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("dialed_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("reason", String(500)),
+    Index("bridges_by_leg", "environment", "leg_uuid"),
+)
+
+callers = Table(
+    "callers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("leg_uuid", String(200), nullable=False),
+    Column("room_id", ForeignKey("rooms.id"), index=True),
+    Column("number", String(200), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("joined_at", Double),
+    Column("left_at", Double),
+    Column("wrong_tries", Integer, nullable=False),
+    Column("silent_tries", Integer, nullable=False),
+    UniqueConstraint("environment", "leg_uuid"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("kind", String(50), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("room_id", ForeignKey("rooms.id")),
+    Column("data", Text, nullable=False, comment="JSON object"),
+    Index("events_of_environment", "environment", "id"),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("environment", String(200), primary_key=True),
+    Column("key", String(100), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("set_at", Double, nullable=False),
+)
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine for the URL; a SQLite file is made, private to its owner, if there is none.
+
+    Raises:
+        StoreError: If the URL or the folder cannot be used. The text never holds the URL, which may
+            hold a password.
+    """
+    fix = "Remove SIPKIT_STORE_URL to use a file in the data folder, or correct it."
+    try:
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        # Parameters of a statement are PINs and numbers; they have no business in an error's text.
+        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not sqlite)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise StoreError(f"The store's URL cannot be used ({type(error).__name__}).", fix) from None
+    if sqlite:
+        if parsed.database in {None, "", ":memory:"}:
+            raise StoreError("The store must be a file: the webhook server reads it too.", fix)
+        _make_private_file(Path(str(parsed.database)))
+        _teach_sqlite(engine)
+    return engine
+
+
+def _make_private_file(path: Path) -> None:
+    """Create the file readable by its owner only; SQLite gives its companions the same mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.name == ".sipkit":
+            path.parent.chmod(0o700)
+        # Never open an existing one: closing it would drop the locks this process holds on it
+        # (POSIX advisory locks; sqlite.org/howtocorrupt.html, section 2.2).
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise StoreError(f"The store {path} cannot be written ({type(error).__name__}).") from None
+
+
+def _teach_sqlite(engine: Engine) -> None:
+    """Make SQLite behave: write-ahead log, writers in a queue, each write as durable as it asks.
+
+    All that is special to SQLite is in this function. A transaction says what it is by the execution
+    option ``access``: one of READ, QUICK and DURABLE.
+    """
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        # We say BEGIN ourselves; the driver would say it late and never IMMEDIATE.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                # While another process switches a new file to WAL, the busy timeout is not honoured.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        access = connection.get_execution_options().get("access", READ)
+        if access == READ:
+            connection.exec_driver_sql("BEGIN")
+            return
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if access == DURABLE else 'NORMAL'}")
+        # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

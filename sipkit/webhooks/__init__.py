@@ -1,0 +1,245 @@
+"""The webhooks: the web address where the platform asks what to do with a call.
+
+    /voice-answer   a leg has called: what shall it do?             -> NCCO
+    /voice-dtmf     it pressed keys: what now?                      -> NCCO
+    /voice-events   news about a leg                                -> noted
+    /healthz        is this server alive, and which one is it?      -> JSON, for our own tools
+
+GET and POST on the first three, for the platform's defaults and its habits differ. Each request is
+measured (64 KiB), its signature checked, its fields read, and then the desk decides. Bad requests get
+one line of JSON and a 4xx; a failure of ours gets a caller an apology, never silence, and never a 5xx,
+which would make the platform repeat the request or hang up without a word.
+"""
+
+import functools
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from flask import Blueprint, Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from sipkit import ncco, signatures
+from sipkit.cloud import Account, cloud_for
+from sipkit.errors import MissingCredential, SignatureRefused, SipkitError, StoreError
+from sipkit.settings import Settings
+from sipkit.store import Store
+from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys
+from sipkit.webhooks.desk import Desk
+
+__all__ = ["MAX_BODY", "blueprint", "create_app"]
+
+MAX_BODY: Final = 64 * 1024
+"""Bytes of a request's body; the platform's own stay below two thousand."""
+
+MAX_PARAMETERS: Final = 100
+REFUSALS_EVERY: Final = 1.0
+"""Seconds between two refusals in the timeline: a stranger must not be able to fill the disk."""
+
+log = logging.getLogger("sipkit.webhooks")
+blueprint = Blueprint("sipkit", __name__)
+
+
+class Office:
+    """What the views of one app work with."""
+
+    def __init__(self, settings: Settings, account: Account, store: Store) -> None:
+        self.account = account
+        self.store = store
+        self.desk = Desk(settings, store)
+        self._last_refusal = 0.0
+
+    def refuse(self, route: str, reason: str) -> None:
+        """Note in the timeline that a request was refused."""
+        now = time.monotonic()
+        if now - self._last_refusal < REFUSALS_EVERY:
+            return
+        self._last_refusal = now
+        try:
+            self.store.record("refused", f"A request to /{route} was refused: {reason}")
+        except StoreError as error:
+            log.warning("%s", error.message)
+
+
+class Incoming(NamedTuple):
+    """A request whose signature is right."""
+
+    office: Office
+    fields: dict[str, Any]
+
+
+def create_app(settings: Settings | None = None, account: Account | None = None, store: Store | None = None) -> Flask:
+    """Make the app.
+
+    Args:
+        settings: Read from `.env` and the environment unless given.
+        account: The cloud's, unless given. In the sandbox this starts or finds the sandbox.
+        store: The one of the settings, unless given.
+
+    Raises:
+        MissingCredential: If there is no signature secret: anybody could then direct our calls.
+        SettingsError: If the settings make no sense.
+    """
+    settings = settings or Settings.load()
+    # Without a hold: a server must not keep the sandbox alive after the last notebook is gone.
+    account = account or cloud_for(settings, hold=False).account()
+    if not account.signature_secret.get_secret_value():
+        raise MissingCredential(
+            "The webhook server needs SIGNATURE_SECRET: without it anybody who finds its address could "
+            "listen in on a session.",
+            "Copy the signature secret from the dashboard (API settings) into .env as SIGNATURE_SECRET.",
+        )
+    store = store or Store.open(settings.store_url, account.environment, settings.pin_length)
+    app = Flask("sipkit.webhooks", static_folder=None)
+    # One byte more than we take: of a body in chunks Flask reads so much and drops the rest in silence.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # it would answer by an HTML redirect
+    app.extensions["sipkit"] = Office(settings, account, store)
+    app.register_blueprint(blueprint)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _own_error)
+    hide_queries_in_access_logs()
+    return app
+
+
+def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
+    """Let a view see only requests that the platform signed, with their fields read."""
+
+    @functools.wraps(view)
+    def checked() -> Response:
+        if request.method == "HEAD":  # Flask adds it to GET; a HEAD must not move a call
+            raise MethodNotAllowed(valid_methods=["GET", "POST"])
+        office: Office = current_app.extensions["sipkit"]
+        body = request.get_data(cache=False)
+        if len(body) > MAX_BODY:
+            raise RequestEntityTooLarge
+        try:
+            text = request.query_string.decode("utf-8", "replace")
+            query = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+        except ValueError:
+            return _error(400, "too many query parameters")
+        account = office.account
+        try:
+            signatures.verify(
+                request.headers.get("Authorization"),
+                secret=account.signature_secret.get_secret_value(),
+                method=request.method,
+                body=body,
+                query=query,
+                api_key=account.voice_api_key,
+                application_id=account.application_id,
+                now=time.time(),
+            )
+        except SignatureRefused as refusal:
+            office.refuse(view.__name__.replace("_", "-"), refusal.message)
+            return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
+        try:
+            return view(Incoming(office, read_fields(request.method, body, query)))
+        except BadCallback as error:
+            office.refuse(view.__name__.replace("_", "-"), str(error))
+            return _error(400, str(error))
+
+    return checked
+
+
+@blueprint.route("/voice-answer", methods=["GET", "POST"])
+@_signed
+def voice_answer(incoming: Incoming) -> Response:
+    """Say what a leg that has called shall do."""
+    return _json(incoming.office.desk.answer(Callback.read(incoming.fields)))
+
+
+@blueprint.route("/voice-dtmf", methods=["GET", "POST"])
+@_signed
+def voice_dtmf(incoming: Incoming) -> Response:
+    """Say what a leg that pressed keys, or none, shall do now."""
+    call = Callback.read(incoming.fields)
+    return _json(incoming.office.desk.keys(call, read_keys(incoming.fields)))
+
+
+@blueprint.route("/voice-events", methods=["GET", "POST"])
+@_signed
+def voice_events(incoming: Incoming) -> Response:
+    """Note a piece of news about a leg."""
+    incoming.office.desk.note(read_event(incoming.fields))
+    return _json({"ok": True})
+
+
+@blueprint.route("/healthz", methods=["GET"])
+def healthz() -> Response:
+    """Say that this server is alive, which one it is, and whether its store works."""
+    office: Office = current_app.extensions["sipkit"]
+    health: dict[str, Any] = {
+        "ok": True,
+        "instance": os.environ.get("SIPKIT_INSTANCE", ""),
+        "environment": office.account.environment,
+        "pid": os.getpid(),
+        "public_url": None,
+    }
+    try:
+        health["public_url"] = office.desk.public_url()
+    except StoreError as error:
+        health |= {"ok": False, "error": error.message}
+    return _json(health)
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Answer what Flask itself refuses (unknown route or method, too large a body) in one line of JSON."""
+    code = error.code if error.code is not None and 400 <= error.code < 500 else 400  # noqa: PLR2004 - 4xx
+    methods = (error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else ()
+    headers = {"Allow": ", ".join(sorted({*methods} - {"HEAD"}))} if methods else {}
+    return _error(code, error.name.lower(), headers)
+
+
+def _own_error(error: Exception) -> Response:
+    """Apologize to the caller for a failure of ours, and keep the reason for the person at the keyboard."""
+    # The kind and the place only: the text of a foreign exception may quote digits or numbers.
+    words = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {_place(error)}"
+    log.error("%s failed: %s", request.path[:100], words)
+    if request.endpoint in {"sipkit.voice_answer", "sipkit.voice_dtmf"}:
+        return _json(ncco.goodbye(ncco.SORRY))
+    return _json({"ok": False, "error": "noted in the server's log"})
+
+
+def _place(error: Exception) -> str:
+    """Return the innermost line of the exception's way."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    response = Response(f"{text}\n", status, headers, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _error(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    return _json({"error": reason}, status, headers)
+
+
+class _WithoutQuery(logging.Filter):
+    """Cuts the query string off every request line: it holds numbers and session ids."""
+
+    _query = re.compile(r"\?[^\s\"']*")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = self._query.sub("", record.getMessage())
+        record.args = ()
+        return True
+
+
+def hide_queries_in_access_logs() -> None:
+    """Keep query strings out of the access logs of the servers that write them there."""
+    for name in ("werkzeug", "gunicorn.access"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, _WithoutQuery) for known in logger.filters):
+            logger.addFilter(_WithoutQuery())

@@ -1,0 +1,173 @@
+"""The phone desk: what to do with a leg that calls, types or leaves. No HTTP in here.
+
+a leg with a session id in its SIP headers   is a bridge      -> join its session's conversation
+any other leg                                is a phone       -> ask for a PIN
+keys that are a room's PIN                                    -> join that room's conversation
+wrong keys, the first and the second time                     -> ask again
+wrong keys, the third time                                    -> goodbye
+no keys, once                                                 -> ask again
+no keys, twice                                                -> goodbye
+"""
+
+import logging
+import os
+import time
+from typing import Final
+
+from sipkit import ncco
+from sipkit.ncco import Ncco
+from sipkit.pins import MAX_SILENT_TRIES, MAX_WRONG_TRIES, typed_pin
+from sipkit.rooms import Bridge, Caller, Room
+from sipkit.settings import Settings
+from sipkit.store import Store
+from sipkit.timeline import mask_digits
+from sipkit.webhooks.callbacks import Callback, Event
+
+log = logging.getLogger("sipkit.webhooks")
+
+GONE: Final = frozenset(
+    {"busy", "cancelled", "completed", "disconnected", "failed", "rejected", "timeout", "unanswered"}
+)
+"""Statuses after which a leg is no more."""
+
+COMING: Final = frozenset({"started", "ringing", "answered"})
+
+
+class Desk:
+    """Decides what each leg shall do next, and keeps what happened.
+
+    Args:
+        settings: PIN length, and the public address of a server started by hand.
+        store: Rooms, bridges, callers and the timeline.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.store = store
+        self._settings = settings
+        self._started_at = time.time()
+
+    def public_url(self) -> str | None:
+        """Return the address the platform reaches this server by, or None if nobody told.
+
+        Whoever opened the tunnel told the store after this server had started; what was told
+        earlier spoke of another server. Never taken from a request's Host, which a stranger chooses.
+        """
+        told = self.store.fact("public_url", since=self._started_at)
+        return told or self._server_url() or os.environ.get("SIPKIT_LOCAL_URL")
+
+    def answer(self, call: Callback) -> Ncco:
+        """Answer a leg that has just called."""
+        if call.session_id is not None:
+            return self._answer_bridge(call, call.session_id)
+        caller = self.store.caller_seen(call.leg_uuid, call.number, "asked")
+        event_url = self._event_url()
+        if event_url is None:
+            return self._no_public_url()
+        self._record("voice-answer", f"{_phone(caller)} called; it is asked for a PIN.", call)
+        return ncco.ask_pin(event_url, self._prompt_length())
+
+    def keys(self, call: Callback, keys: str) -> Ncco:
+        """Answer the keys that a leg pressed, or their absence."""
+        pin = typed_pin(keys)
+        room = self.store.room_by_pin(pin) if pin else None
+        if room is not None:
+            caller = self.store.caller_seen(call.leg_uuid, call.number, "joined", room.id)
+            text = f"{_phone(caller)} typed the PIN of room {room.name!r} and joins."
+            self._record("voice-dtmf", text, call, room.id)
+            return ncco.join(room.session_id)
+        event_url = self._event_url()
+        if event_url is None:
+            return self._no_public_url()
+        caller = self.store.caller_seen(call.leg_uuid, call.number, "asked")
+        return self._wrong(call, caller, event_url, pin) if pin else self._silent(call, caller, event_url)
+
+    def note(self, event: Event) -> None:
+        """Keep a piece of news: who is there, who left."""
+        call = event.about
+        bridge = self.store.bridge_of_leg(call.leg_uuid) if call.leg_uuid else None
+        if bridge is not None:
+            self._note_bridge(bridge, event)
+        elif call.leg_uuid and event.status in GONE:
+            # Of a bridge whose answer webhook is still on its way, too: the store will remember.
+            caller = self.store.caller_left(call.leg_uuid)
+            self._record_event(event, _phone(caller), caller.room_id)
+        elif call.leg_uuid and event.status in COMING and call.session_id is None:
+            caller = self.store.caller_seen(call.leg_uuid, call.number, "calling")
+            self._record_event(event, _phone(caller), caller.room_id)
+        elif call.session_id is not None:
+            room = self.store.room_by_session(call.session_id)
+            self._record_event(event, _bridge_of(room), room.id if room else None)
+        else:
+            self._record_event(event, "The call" if not call.leg_uuid else "A leg", None)
+
+    def _answer_bridge(self, call: Callback, session_id: str) -> Ncco:
+        room = self.store.room_by_session(session_id)
+        if room is None:
+            text = "A SIP leg asked for a session that is not open here; it is told goodbye."
+            self._record("voice-answer", text, call)
+            return ncco.goodbye(ncco.GOODBYE_UNKNOWN_SESSION)
+        bridge = self.store.bridge_answered(session_id, call.leg_uuid)
+        ours = "" if bridge is not None else " It was not dialled by this kit, or was hung up meanwhile."
+        self._record("voice-answer", f"{_bridge_of(room)} answered and joins.{ours}", call, room.id)
+        return ncco.join(session_id, end_on_exit=True)
+
+    def _wrong(self, call: Callback, caller: Caller, event_url: str, pin: str) -> Ncco:
+        tries = self.store.wrong_try(call.leg_uuid)
+        text = f"{_phone(caller)} typed {mask_digits(pin)} that are no room's PIN (try {tries})"
+        if tries >= MAX_WRONG_TRIES:
+            self._record("voice-dtmf", f"{text}; it is told goodbye.", call)
+            return ncco.goodbye(ncco.GOODBYE_AFTER_WRONG_PINS)
+        self._record("voice-dtmf", f"{text}; it is asked again.", call)
+        return ncco.wrong_pin(event_url, self._prompt_length(), MAX_WRONG_TRIES - tries)
+
+    def _silent(self, call: Callback, caller: Caller, event_url: str) -> Ncco:
+        tries = self.store.silent_try(call.leg_uuid)
+        text = f"{_phone(caller)} typed nothing"
+        if tries >= MAX_SILENT_TRIES:
+            self._record("voice-dtmf", f"{text} again; it is told goodbye.", call)
+            return ncco.goodbye(ncco.GOODBYE_AFTER_SILENCE)
+        self._record("voice-dtmf", f"{text}; it is asked again.", call)
+        return ncco.nothing_typed(event_url, self._prompt_length())
+
+    def _note_bridge(self, bridge: Bridge, event: Event) -> None:
+        if event.status in GONE:
+            self.store.end_bridge_of_leg(event.about.leg_uuid, f"the phone side said {event.status}")
+        self._record_event(event, _bridge_of(self.store.room_of(bridge)), bridge.room_id)
+
+    def _record_event(self, event: Event, who: str, room_id: int | None) -> None:
+        text = f"{who}: {event.status or event.detail or 'news of another kind'}"
+        if event.status and event.detail:
+            text += f" ({event.detail})"
+        if event.seconds:
+            text += f", after {event.seconds} s"
+        self._record("voice-events", f"{text}.", event.about, room_id, event.status)
+
+    def _record(self, kind: str, text: str, call: Callback, room_id: int | None = None, status: str = "") -> None:
+        data = {"leg": call.leg_uuid, "from": call.number} | ({"status": status} if status else {})
+        self.store.record(kind, text, room_id, data)
+
+    def _no_public_url(self) -> Ncco:
+        text = "No public address is known, so the keys of a phone could not be received."
+        self.store.record("voice-answer", f"{text} Set SERVER_URL.")
+        log.warning("%s Fix: set SERVER_URL, or start the server by webhook_server.py.", text)
+        return ncco.goodbye(ncco.SORRY)
+
+    def _event_url(self) -> str | None:
+        base = self.public_url()
+        return f"{base.rstrip('/')}/voice-dtmf" if base else None
+
+    def _server_url(self) -> str | None:
+        # The sandbox never leaves this machine, whatever .env says of a public address.
+        return self._settings.server_url if self._settings.mode == "live" else None
+
+    def _prompt_length(self) -> int:
+        """Digits to wait for: rooms opened before PIN_LENGTH was lowered keep their longer PINs."""
+        return max(self._settings.pin_length, self.store.longest_pin())
+
+
+def _phone(caller: Caller) -> str:
+    return f"Phone {caller.masked_number}"
+
+
+def _bridge_of(room: Room | None) -> str:
+    return f"The bridge of room {room.name!r}" if room is not None else "A bridge of no room here"

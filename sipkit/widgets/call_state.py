@@ -1,0 +1,82 @@
+"""The state of a room's call, as the learner sees it.
+
+    idle --dial_out--> dialing --answered--> connected --hang_up--> hanging-up --> idle
+                          |
+                          +--refused, or gone before the answer--> failed --dial_out--> dialing
+
+The switchboard's store is the only truth. `refresh` reads it; nothing here guesses that a call came up.
+"""
+
+import threading
+from typing import Final
+
+from traitlets import Int, Unicode
+
+from sipkit.rooms import Room
+from sipkit.switchboard import Switchboard
+from sipkit.widgets.state import Waitable, in_banner
+
+NOT_ANSWERED: Final = (
+    "The call ended before anybody answered.\n"
+    "Fix: is the webhook server running? Run board.start_webhook_server() and dial again."
+)
+
+
+class CallState(Waitable):
+    """The call of one room: the bridge from the session to the number, and who has joined it by phone.
+
+    Attributes:
+        state: `idle`, `dialing`, `connected`, `hanging-up` or `failed`.
+        callers: How many phones are in the conversation now.
+        mode: `sandbox` or `live`.
+        number: The number to call, with a leading plus.
+        pin: The room's PIN. It goes to the browser and into no representation of this object.
+    """
+
+    callers = Int(0)
+    mode = Unicode()
+    number = Unicode()
+    pin = Unicode()
+
+    def __init__(self, board: Switchboard, room: Room) -> None:
+        super().__init__(mode=board.mode, number=f"+{board.number}", pin=room.pin)
+        self._board = board
+        self._room = room
+        # Dialling and refreshing take turns: between "dialing" and the store knowing the bridge, a refresh
+        # would see a call that is gone.
+        self._turn = threading.RLock()
+        self.refresh()
+
+    @in_banner
+    def dial_out(self) -> None:
+        """Dial the number out of the session. The answer shows later, through `refresh`."""
+        with self._turn:
+            self.state = "dialing"
+            self._board.dial_out(self._room)
+
+    @in_banner
+    def hang_up(self) -> None:
+        """End the bridge; with it every phone in the conversation is hung up."""
+        with self._turn:
+            if self.state in {"dialing", "connected"}:
+                self.state = "hanging-up"
+            self._board.hang_up(self._room)
+
+    def refresh(self) -> None:
+        """Read the truth from the store."""
+        with self._turn:
+            bridge = self._board.bridge(self._room)
+            callers = self._board.callers(self._room)
+            self.callers = sum(caller.state == "joined" for caller in callers)
+            self.state = self._after(None if bridge is None else bridge.state)
+
+    def _after(self, bridge_state: str | None) -> str:
+        """The state that follows from what the store says of the bridge."""
+        if bridge_state is None or bridge_state == "ended":
+            if self.state == "dialing":
+                self.error = NOT_ANSWERED
+                return "failed"
+            return "failed" if self.state == "failed" else "idle"
+        if self.state == "hanging-up":
+            return "hanging-up"
+        return "connected" if bridge_state == "answered" else "dialing"

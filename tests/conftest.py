@@ -1,0 +1,138 @@
+"""Fixtures for tests that want the real thing: a running sandbox, a board, foreign phones, a browser."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from sipkit.sandbox.launcher import SandboxInfo
+    from sipkit.settings import Settings
+    from sipkit.switchboard import Switchboard
+
+SANDBOX_START_SECONDS = 60.0
+SANDBOX_STOP_SECONDS = 15.0
+POLL_SECONDS = 0.02
+
+T = TypeVar("T")
+
+
+def _wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = "the condition") -> T:
+    """Call `predicate` until it returns something true, and return that; fail after `timeout` seconds.
+
+    Args:
+        predicate: asked every 20 ms; the last thing it returned is part of the failure's text.
+        timeout: seconds.
+        what: names the awaited thing in the failure.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout:g} s for {what}; last seen: {value!r}")
+        time.sleep(POLL_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., Any]:
+    """`wait_until(predicate, timeout=10.0, what="...")`: the one way tests here wait for a state."""
+    return _wait_until
+
+
+@pytest.fixture(scope="session")
+def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where this worker's sandbox keeps its credentials, sessions and application."""
+    return tmp_path_factory.mktemp("sandbox-home")
+
+
+@pytest.fixture(scope="session")
+def sandbox(sandbox_home: Path) -> "Iterator[SandboxInfo]":
+    """A real sandbox process of this worker, started by its command line; must end by itself on SIGTERM."""
+    from sipkit.sandbox import launcher
+
+    log_path = sandbox_home.parent / f"{sandbox_home.name}.log"
+    command = [sys.executable, "-m", "sipkit.sandbox", "serve", "--home", str(sandbox_home)]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=os.name == "posix")
+
+    def ready() -> "SandboxInfo | None":
+        if process.poll() is not None:
+            pytest.fail(f"the sandbox left with {process.returncode}:\n{log_path.read_text()[-4000:]}")
+        return launcher.read(sandbox_home)
+
+    try:
+        info = _wait_until(ready, SANDBOX_START_SECONDS, "the sandbox's state file")
+        assert info is not None
+        yield info
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(SANDBOX_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            pytest.fail(f"the sandbox ignored SIGTERM for {SANDBOX_STOP_SECONDS:g} s")
+
+
+@pytest.fixture
+def sandbox_env(sandbox: "SandboxInfo", sandbox_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new data folder, returned, that settings point at and whose sandbox is the running one."""
+    home = tmp_path / "data"
+    home.mkdir(mode=0o700)
+    (home / "sandbox").symlink_to(sandbox_home, target_is_directory=True)
+    monkeypatch.setenv("SIPKIT_HOME", str(home))
+    monkeypatch.setenv("SIPKIT_MODE", "sandbox")
+    return home
+
+
+@pytest.fixture
+def settings(sandbox_env: Path) -> "Settings":
+    """Settings as a lesson would load them, on a new data folder and the running sandbox."""
+    from sipkit.settings import Settings
+
+    return Settings.load()
+
+
+@pytest.fixture
+def board(sandbox_env: Path) -> "Iterator[Switchboard]":
+    """A switchboard on a new data folder and the running sandbox; closed afterwards."""
+    from sipkit.switchboard import Switchboard
+
+    with Switchboard.from_env() as board:
+        yield board
+
+
+def _program(names: tuple[str, ...], package: str) -> str:
+    for name in names:
+        path = shutil.which(name)
+        if path:
+            return path
+    pytest.skip(f"{names[0]} is not installed (Debian package: {package})")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the system's Chromium or Chrome."""
+    return _program(("chromium", "chromium-browser", "google-chrome"), "chromium")
+
+
+@pytest.fixture(scope="session")
+def sipp() -> str:
+    """Path of SIPp, the foreign SIP load generator."""
+    return _program(("sipp",), "sip-tester")
+
+
+@pytest.fixture(scope="session")
+def baresip() -> str:
+    """Path of baresip, the foreign softphone."""
+    return _program(("baresip",), "baresip-core")
