@@ -19,12 +19,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from sipkit.errors import (
-    RoomNotFound,
-    SandboxError,
-    SipkitError,
-    WaitTimeout,
-)
+from sipkit.errors import RoomNotFound, SandboxError, SipkitError, WaitTimeout
 from sipkit.rooms import Bridge, BridgeState, Caller, HangUp, Room
 
 if TYPE_CHECKING:

@@ -16,6 +16,10 @@ T = TypeVar("T")
 POLL = 0.05
 """Seconds between two looks."""
 
+_SILENT_PHONE_SIDE = (
+    "The platform took the dial, and the phone side did not answer. If board.events() shows no voice-answer, "
+    "check VOICE_API_KEY and VOICE_API_SECRET, and that the number is linked to the Voice application."
+)
 _UP: tuple[BridgeState, ...] = ("dialing", "dialed", "answered")
 
 
@@ -64,7 +68,8 @@ def wait_for_bridge(store: Store, room: Room, state: BridgeState, timeout: float
             return followed
         if time.monotonic() > deadline:
             why = f", because {followed.reason}" if followed is not None and followed.reason else ""
-            raise WaitTimeout(f"The bridge is not {state} after {timeout:g} s; it is {seen}{why}.")
+            fix = _SILENT_PHONE_SIDE if seen == "dialed" else None
+            raise WaitTimeout(f"The bridge is not {state} after {timeout:g} s; it is {seen}{why}.", fix)
         time.sleep(POLL)
 
 

@@ -45,7 +45,8 @@ SECRETS = [
 def tracked_files() -> list[Path]:
     """Every file a commit of the present tree would hold."""
     if not (ROOT / ".git").exists():
-        return [path for path in ROOT.rglob("*") if path.is_file() and ".venv" not in path.parts]
+        made = {".venv", ".sipkit", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+        return [path for path in ROOT.rglob("*") if path.is_file() and not made & set(path.parts)]
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True,

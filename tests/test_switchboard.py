@@ -12,12 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from sipkit import voice
 from sipkit.errors import (
     AuthenticationRefused,
     DialUncertain,
@@ -359,10 +362,6 @@ def test_dial_into_a_forgotten_session_reopens(board: Switchboard) -> None:
 
 def test_wrong_credentials_place_nothing(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a wrong project secret the dial is AuthenticationRefused, no bridge stays, no secret is told."""
-    from dataclasses import replace
-
-    from pydantic import SecretStr
-
     room = board.open_room("standup")
     board.start_webhook_server()
     right = board._cloud.account()
@@ -377,10 +376,26 @@ def test_wrong_credentials_place_nothing(board: Switchboard, monkeypatch: pytest
     assert right.video_api_secret.get_secret_value() not in shown
 
 
+def test_wrong_voice_credentials_are_hinted_at(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform answers 200 to a dial with a wrong SIP password; waiting in vain tells what to check."""
+    room = board.open_room("standup")
+    board.start_webhook_server()
+    wrong = replace(board._cloud.account(), voice_api_secret=SecretStr("wrong-and-secret"))
+    with monkeypatch.context() as patch:
+        patch.setattr(board._cloud, "account", lambda: wrong)
+        assert board.dial_out(room).connection_id
+    with pytest.raises(WaitTimeout, match="it is dialed") as caught:
+        board.wait_for_bridge(room, "answered", timeout=1.0)
+    assert "VOICE_API_SECRET" in caught.value.fix
+    monkeypatch.setattr("sipkit.bridges.UNKNOWN_YET", 0.0)
+    result = board.hang_up(room)
+    assert not result.hung_up
+    assert "gone already" in result.reason
+    assert board.bridge(room) is None
+
+
 def test_an_unreachable_platform_places_nothing(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the platform cannot be reached no bridge stays on record, and a later dial works."""
-    from dataclasses import replace
-
     room = board.open_room("standup")
     board.start_webhook_server()
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -448,8 +463,6 @@ def _read_message(connection: socket.socket) -> bytes:
 @contextmanager
 def lossy(board: Switchboard, *, dial_arrives: bool) -> Iterator[_LossyProxy]:
     """Put a network between the board and the platform that loses the answer to a dial."""
-    from dataclasses import replace
-
     account = board._cloud.account()
     proxy = _LossyProxy(account.video_api_url, dial_arrives=dial_arrives)
     through = replace(account, video_api_url=proxy.url)
@@ -689,8 +702,6 @@ def test_close_room_frees_its_name(board: Switchboard) -> None:
 
 def test_restore_application(board: Switchboard) -> None:
     """The application gets back the webhooks it had before the board pointed it at its own server."""
-    from sipkit import voice
-
     account = board._cloud.account()
     voice.point_application(account, "https://before.example")
     board.start_webhook_server()

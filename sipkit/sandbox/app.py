@@ -132,7 +132,7 @@ class Sandbox:
                 web.get("/sandbox/ledger", self._ledger),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.25)
         await self._runner.setup()
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.home.cert_file, self.home.key_file)

@@ -5,8 +5,6 @@ Not Vonage's: it drives the people and shows the inside. HTTP Basic with the voi
 """
 
 import asyncio
-import base64
-import hmac
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,6 +15,7 @@ from sipkit.sandbox.home import Credentials
 from sipkit.sandbox.media.hearing import Hearing, from_wav
 from sipkit.sandbox.media.source import Pcm, Source, Tone
 from sipkit.sandbox.media.speech import Speech
+from sipkit.sandbox.rest import basic_auth_matches
 from sipkit.sandbox.trace import Trace
 
 PREFIX = "/sandbox/"
@@ -31,15 +30,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def guard(credentials: Credentials) -> Any:
     """Make the middleware that asks control requests for their password and answers errors as JSON."""
-    pair = f"{credentials.voice_api_key}:{credentials.voice_api_secret}".encode()
-    expected = "Basic " + base64.b64encode(pair).decode()
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not request.path.startswith(PREFIX):
             return await handler(request)
-        given = request.headers.get("Authorization", "")
-        if request.path != PREFIX + "health" and not hmac.compare_digest(given.encode(), expected.encode()):
+        known = basic_auth_matches(request, credentials.voice_api_key, credentials.voice_api_secret)
+        if request.path != PREFIX + "health" and not known:
             return web.json_response({"error": "HTTP Basic with the voice API key and secret is needed"}, status=401)
         try:
             return await handler(request)

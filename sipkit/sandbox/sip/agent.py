@@ -14,6 +14,8 @@ from sipkit.sandbox.sip.message import ALLOW, make_response, tag_of
 from sipkit.sandbox.sip.transaction import ServerTransaction, TransactionLayer
 from sipkit.sandbox.sip.transport import LOOPBACK, Flow, SipMessage, Transport, TransportLayer
 
+CLOSE_DEADLINE = 2.0
+"""Seconds that what follows the end of calls may take when the agent closes."""
 LINGER = 5.0
 """Seconds an ended call is remembered, so that a crossing BYE still gets its 200."""
 
@@ -80,8 +82,12 @@ class UserAgent:
     async def close(self) -> None:
         """Hang up every call and close the sockets."""
         await asyncio.gather(*(call.hang_up() for call in self.calls), return_exceptions=True)
-        for task in list(self._tasks):
-            task.cancel()
+        if self._tasks:
+            # Calls have last words: their events are still being delivered.
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_DEADLINE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         self.transactions.close()
         await self._transport.close()
 

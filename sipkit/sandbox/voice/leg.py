@@ -161,8 +161,8 @@ class VoiceLeg:
         self._reason = self._reason or "the document ended"
 
     async def _talk(self, talk: ncco.Talk) -> None:
+        self._collecting = talk.barge_in  # from the start: the first prompt of all may take a while to synthesise
         samples = await self._voice.speech.say(talk.text)
-        self._collecting = talk.barge_in
         if talk.barge_in and not self._digits.empty():
             return  # the caller is ahead of the prompt
         # level is documented as -1 to 1 around 0; a factor of two each way is this sandbox's reading of it.
