@@ -33,9 +33,7 @@ class FrontDoor:
         owner: Whose bridges the server hangs up when nobody is left.
     """
 
-    def __init__(
-        self, settings: Settings, store: Store, account: "Callable[[], Account]", owner: str
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, account: "Callable[[], Account]", owner: str) -> None:
         self.server = WebhookServer(settings, owner)
         self._tunnel: Tunnel = tunnel_for(settings)
         self._store = store

@@ -155,8 +155,6 @@ def _never_sent(error: "requests.RequestException") -> bool:
     if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
     reason = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(
-        reason, exceptions.SSLError
-    ):  # a refused certificate ends the handshake, before any request
+    if isinstance(reason, exceptions.SSLError):  # a refused certificate ends the handshake, before any request
         return bool(reason.args) and isinstance(reason.args[0], ssl.SSLCertVerificationError)
     return isinstance(reason, exceptions.NewConnectionError)

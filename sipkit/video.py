@@ -154,9 +154,7 @@ class OpenTokVideo:
             return not says_session_gone(answer.text)
         return answer.ok
 
-    def token(
-        self, session_id: str, role: str = "publisher", data: str = "", expires_in: float = HOUR
-    ) -> str:
+    def token(self, session_id: str, role: str = "publisher", data: str = "", expires_in: float = HOUR) -> str:
         """Make a token for one client of a session. Made here, without asking the platform.
 
         Args:
@@ -193,9 +191,7 @@ class OpenTokVideo:
         number = self._account.conference_number
         return self.token(session_id, data=json.dumps({"sip": True, "role": "client", "name": number}))
 
-    def sip_options(
-        self, *, secure: bool = False, headers: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
+    def sip_options(self, *, secure: bool = False, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Build the options of a dial, as the SDK sends them on.
 
         Args:
@@ -221,9 +217,7 @@ class OpenTokVideo:
             "secure": secure,
         }
 
-    def dial(
-        self, session_id: str, *, secure: bool = False, headers: Mapping[str, str] | None = None
-    ) -> Dialed:
+    def dial(self, session_id: str, *, secure: bool = False, headers: Mapping[str, str] | None = None) -> Dialed:
         """Have the platform call the conference number and bridge that call into a session.
 
         Exactly one request is sent, whatever happens: each leg that is placed is billed.
@@ -314,9 +308,7 @@ class OpenTokVideo:
             self._made = client
         return self._made
 
-    def _dial_once(
-        self, session_id: str, secure: bool, headers: Mapping[str, str] | None
-    ) -> Dialed | PlatformError:
+    def _dial_once(self, session_id: str, secure: bool, headers: Mapping[str, str] | None) -> Dialed | PlatformError:
         import requests
         from opentok.exceptions import OpenTokException
 
@@ -336,9 +328,7 @@ class OpenTokVideo:
         client, what = self._client, "list the connections"
         address = f"{client.endpoints.api_url}/v2/project/{client.api_key}/session/{session_id}/connection"
         with asking(what):
-            answer = requests.get(
-                address, headers=client.get_headers(), proxies=client.proxies, timeout=TIMEOUT
-            )
+            answer = requests.get(address, headers=client.get_headers(), proxies=client.proxies, timeout=TIMEOUT)
         if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise refused(what)
         if answer.status_code not in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:

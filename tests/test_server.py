@@ -474,7 +474,7 @@ def kernel() -> "Iterator[tuple[KernelManager, BlockingKernelClient]]":
     """A Python kernel as Jupyter starts it, and a client of it; the kernel is gone afterwards."""
     from jupyter_client.manager import start_new_kernel
 
-    manager, client = start_new_kernel(startup_timeout=60, cwd=str(ROOT / "notebooks"))
+    manager, client = start_new_kernel(startup_timeout=60, cwd=str(ROOT))
     try:
         yield manager, client
     finally:

@@ -243,6 +243,23 @@ def test_left_before_anything_else(store: Store, room: Room) -> None:
     assert [caller.state for caller in store.callers(room)] == ["left"]
 
 
+def test_callers_leave_with_the_bridge_when_no_news_comes(
+    store: Store, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller whose leaving was told to a killed server counts as left a little after the bridge's end."""
+    bridge, _ = store.claim_bridge(room, "owner")
+    store.bridge_dialed(bridge.id, "CONNECTION", "STREAM")
+    store.bridge_answered("SESSION", "bridge-leg")
+    store.caller_seen("leg", NUMBER, "joined", room.id)
+    assert store.end_bridge(bridge.id, "hung up")
+    assert [caller.state for caller in store.callers(room)] == ["joined"]
+    monkeypatch.setattr("sipkit.store.caller_book.NEWS_WITHIN", 0.0)
+    [caller] = store.callers(room)
+    assert (caller.state, caller.left_at is not None) == ("left", True)
+    late = store.caller_seen("next", NUMBER, "joined", room.id)
+    assert store.callers(room)[1] == late
+
+
 def test_callers_of_a_room_only(store: Store, room: Room) -> None:
     """A caller belongs to the room whose PIN it typed, in the order of calling."""
     store.caller_seen("lost", NUMBER, "asked")

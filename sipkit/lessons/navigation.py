@@ -51,7 +51,7 @@ def bars(lessons: list[Lesson]) -> dict[str, str]:
 
 
 def _bar(lessons: list[Lesson], place: int) -> str:
-    parts = [f"Lesson {place + 1} of {len(lessons)}"]
+    parts = [f"Lesson {lessons[place].file.partition('-')[0]}"]
     if place > 0:
         parts.append(f"before: {lessons[place - 1].link}")
     if place + 1 < len(lessons):

@@ -116,6 +116,7 @@ def stop(home: Path, *, timeout: float = 10.0) -> bool:
     if not _gone(info, timeout):
         kill(info.pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows knows no SIGKILL
         _gone(info, timeout)
+    reap()
     return True
 
 

@@ -1,14 +1,19 @@
 """Callers: what is known of each phone's leg, whatever the order the news came in."""
 
 import time
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from sipkit.rooms import CALLER_STATES, Caller, CallerState, Room
 from sipkit.store.database import Database
 from sipkit.store.rows import as_caller, caller_row, caller_row_made, one
-from sipkit.store.schema import QUICK, READ, callers
+from sipkit.store.schema import QUICK, READ, bridges, callers
+
+NEWS_WITHIN: Final = 10.0
+"""Seconds after the bridge's end within which each phone's own news is awaited."""
 
 
 class CallerBook(Database):
@@ -58,9 +63,28 @@ class CallerBook(Database):
         return self.run(READ, work)
 
     def callers(self, room: Room) -> list[Caller]:
-        """Return all callers that typed the room's PIN, in the order they called; some may have left."""
+        """Return all callers that typed the room's PIN, in the order they called; some may have left.
+
+        A bridge that leaves ends the conversation for everybody (`ncco.join`). Whoever joined before that, and
+        whose own news does not come, has left with it: the news was for a server that had been killed.
+        """
         query = select(callers).where(callers.c.room_id == room.id).order_by(callers.c.id)
-        return self.run(READ, lambda conn: [as_caller(row) for row in conn.execute(query).mappings()])
+        answered = (bridges.c.room_id == room.id) & bridges.c.leg_uuid.is_not(None)
+
+        def work(conn: Connection) -> list[Caller]:
+            over = conn.execute(select(func.max(bridges.c.ended_at)).where(answered)).scalar_one()
+            found = [as_caller(row) for row in conn.execute(query).mappings()]
+            if over is None or time.time() - over < NEWS_WITHIN:
+                return found
+            end = datetime.fromtimestamp(over, UTC)
+            return [
+                replace(caller, state="left", left_at=end)
+                if caller.state == "joined" and caller.joined_at is not None and caller.joined_at < end
+                else caller
+                for caller in found
+            ]
+
+        return self.run(READ, work)
 
     def wrong_try(self, leg_uuid: str) -> int:
         """Count a wrong PIN of this leg; return how many there were."""

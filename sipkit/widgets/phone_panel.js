@@ -10,6 +10,12 @@ const WORDS = {
   "sandbox-only": "not in live mode",
 };
 
+const SAYS = {
+  answered: (model) => `Hears: ${model.get("hears") || "nothing yet"}`,
+  "sandbox-only": (model) =>
+    `These phones belong to the sandbox. Take your own phone and call ${model.get("number")}.`,
+};
+
 function add(parent, tag, className, text = "") {
   const node = document.createElement(tag);
   node.className = className;
@@ -45,12 +51,7 @@ function render({ model, el }) {
     write(state, WORDS[model.get("state")] ?? model.get("state"));
     state.dataset.state = model.get("state");
     write(keyed, model.get("keyed") || "\u00a0");
-    write(
-      hears,
-      model.get("state") === "sandbox-only"
-        ? `These phones belong to the sandbox. Take your own phone and call ${model.get("number")}.`
-        : `Hears: ${model.get("hears") || "nothing yet"}`,
-    );
+    write(hears, SAYS[model.get("state")]?.(model) ?? "");
     write(banner, model.get("error"));
     banner.hidden = model.get("error") === "";
   };

@@ -7,6 +7,7 @@ from anywidget import AnyWidget
 from ipywidgets import Button, GridBox, HBox, Layout, Text
 from traitlets import Unicode
 
+from sipkit.phones import SandboxPhone
 from sipkit.switchboard import Switchboard
 from sipkit.widgets.panel import Panel
 from sipkit.widgets.phone_state import PhoneState
@@ -46,7 +47,7 @@ class PhonePanel(Panel):
         tone: The button that whistles 440 Hz for two seconds.
         keypad: The twelve keys, by what is printed on them.
         text: The field with the words to say.
-        state: The `PhoneState` behind the view; `state.phone` is the telephone itself.
+        state: The `PhoneState` behind the view.
     """
 
     def __init__(self, board: Switchboard) -> None:
@@ -83,6 +84,11 @@ class PhonePanel(Panel):
         button = Button(description=key, tooltip=f"Key {KEY_NAMES.get(key, key)}", layout=Layout(width="auto"))
         button.on_click(lambda _button: state.press(key))
         return button
+
+    @property
+    def phone(self) -> SandboxPhone | None:
+        """The telephone itself; None before the first call."""
+        return self.state.phone
 
     def press(self, keys: str) -> None:
         """Press several keys, one after the other, as a finger would."""

@@ -31,9 +31,30 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Every cell stays in the page, so that a test can look at one without scrolling to it first.
-LAB_SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"}}
+LAB_SETTINGS: dict[str, dict[str, object]] = {
+    # Every cell stays in the page, so that a test can look at one without scrolling to it first.
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
 
+READABLE = 4.5
+"""The least contrast of normal text (WCAG 2.2, success criterion 1.4.3)."""
+CONTRAST = """
+node => {
+  const channels = color => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  let behind = node;
+  while (channels(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const back = channels(getComputedStyle(behind).backgroundColor);
+  const [r, g, b, alpha = 1] = channels(getComputedStyle(node).color);
+  const front = [r, g, b].map((c, i) => c * alpha + back[i] * (1 - alpha));
+  const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+}
+"""
 A_PIN = re.compile(r"^[1-9]\d{3}$")
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -65,8 +86,6 @@ def lab(tmp_path: Path, wait_until: Callable[..., Any]) -> Iterator[str]:
         "ServerApp.port": "0",
         "ServerApp.root_dir": str(notebooks),
         "IdentityProvider.token": token,
-        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-        "LabApp.news_url": "None",
     }
     command += [f"--{name}={value}" for name, value in options.items()]
     log_path = tmp_path / "lab.log"
@@ -119,7 +138,8 @@ def run_all(page: Page, address: str) -> None:
     """Open the lesson and choose Run > Run All Cells, as a learner does; return when the last cell has run."""
     page.goto(address.format(LESSON), wait_until="domcontentloaded")
     page.locator(".jp-Notebook").wait_for(timeout=START_SECONDS * 1000)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_visible(timeout=60_000)
+    # Too early, the menu would ask for a kernel instead of waiting for the one that is starting.
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=START_SECONDS * 1000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     cells = page.locator(".jp-CodeCell")
@@ -150,11 +170,31 @@ def test_dial_out_and_hang_up_are_pressed_in_jupyterlab(lab: str, browser: Brows
     log = page.get_by_role("log", name="Events of room standup")
     expect(log).to_contain_text("The session of room 'standup' calls the number.")
     keep_picture(page, panel)
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        choose_theme(page, theme)
+        assert contrast(panel.locator(".sipkit-big").first) > READABLE, theme
+        assert contrast(panel.locator(".sipkit-state")) > READABLE, theme
+        assert contrast(log.locator(".sipkit-event-text").first) > READABLE, theme
 
     hang_up.click()
     expect(status).to_have_text("no call", timeout=CALL_MS)
     expect(dial).to_be_enabled()
     expect(panel.get_by_role("alert")).to_be_hidden()
+
+
+def choose_theme(page: Page, name: str) -> None:
+    """Choose a theme from the Settings menu, and wait until the page wears it."""
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    # JupyterLab gives entries with a sub-menu no role.
+    page.locator(".lm-Menu-itemLabel:text-is('Theme')").hover()
+    page.locator(f".lm-Menu-itemLabel:text-is('{name}')").click()
+    expect(page.locator(f"body[data-jp-theme-name='{name}']")).to_be_attached(timeout=10_000)
+
+
+def contrast(text: Locator) -> float:
+    """Measure the contrast between a text and what is behind it (WCAG 2.2, "contrast ratio": 1 to 21)."""
+    found: float = text.evaluate(CONTRAST)
+    return found
 
 
 def keep_picture(page: Page, panel: Locator) -> None:

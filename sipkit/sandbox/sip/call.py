@@ -384,7 +384,7 @@ class IncomingCall(Call):
     async def hang_up(self) -> None:
         """End the call: BYE when answered, else a refusal."""
         if self.state == "answered":
-            if not self.answered.done():
+            if not self.answered.done() and not self._flow.closed:
                 # RFC 3261 section 15: the callee sends no BYE before the ACK, or the end of its 2xx repeats.
                 await _first(self.answered, self.ended, timeout=END_DEADLINE)
             await self._bye()

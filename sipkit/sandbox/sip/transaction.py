@@ -75,7 +75,8 @@ class ClientTransaction:
         self._invite = request.method == "INVITE"
         self.state = State.CALLING if self._invite else State.TRYING
         layer.send(request, flow)
-        self._timers.start("B/F", TIMEOUT, self._timed_out)
+        # A connection that is gone already is known at once (RFC 3261 section 18.4).
+        self._timers.start("B/F", 0 if flow.closed else TIMEOUT, self._timed_out)
         if not flow.reliable:
             self._retransmit_after(T1)
 

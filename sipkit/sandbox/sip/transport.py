@@ -6,7 +6,7 @@ requests use the flow the peer was heard on. Everything binds, and connects to, 
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol, cast
 
 from sipmessage import Request, Response
@@ -170,13 +170,12 @@ class StreamFlow(asyncio.Protocol):
             # A stream that lost its framing cannot be trusted again.
             self.close()
 
-    def _frames(self) -> list[SipMessage]:
+    def _frames(self) -> Iterator[SipMessage]:
         """Take every complete message off the buffer.
 
         Raises:
             ValueError: the bytes are not SIP, or a message is larger than we accept.
         """
-        messages: list[SipMessage] = []
         while self._buffer:
             if self._buffer.startswith(b"\r\n\r\n"):
                 del self._buffer[:4]
@@ -196,9 +195,9 @@ class StreamFlow(asyncio.Protocol):
             whole = end + 4 + length
             if len(self._buffer) < whole:
                 break
-            messages.append(parse(bytes(self._buffer[:whole])))
+            data = bytes(self._buffer[:whole])
             del self._buffer[:whole]
-        return messages
+            yield parse(data)
 
 
 def _content_length(header: bytes) -> int:

@@ -24,8 +24,7 @@ from sipkit.sandbox.trace import Trace
 
 CONNECT_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 5.0
-EVENT_TIMEOUT = 10.0
-"""Seconds; the Application API's defaults for connect_timeout and socket_timeout."""
+"""Seconds; the Application API's defaults for connect_timeout and socket_timeout of an answer URL."""
 MAX_REPLY = 256 * 1024
 RETRIED = (429, 503, 504)
 HTTP_OK = range(200, 300)
@@ -39,10 +38,12 @@ class CallbackFailed(Exception):
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where a callback goes."""
+    """Where a callback goes, and how many seconds it has to connect and to answer."""
 
     url: str
     method: str
+    connect: float = CONNECT_TIMEOUT
+    answer: float = ANSWER_TIMEOUT
 
 
 class Callbacks:
@@ -58,8 +59,12 @@ class Callbacks:
         if self._http is not None:
             await self._http.close()
 
-    async def fetch(self, webhook: Webhook, fields: JsonObject, *, leg: str) -> Any:
-        """Ask a webhook for a call document, retrying once as documented.
+    async def fetch(
+        self, webhook: Webhook, fields: JsonObject, *, leg: str, fallback: Webhook | None = None
+    ) -> Any:
+        """Ask a webhook for a call document, retrying once as documented, and after that its fallback.
+
+        The fallback gets the same fields, the reason, and what was asked in vain.
 
         Returns:
             The JSON it answered, None for an empty body.
@@ -67,9 +72,20 @@ class Callbacks:
         Raises:
             CallbackFailed: refused, failed twice, or answered something that is not JSON.
         """
+        try:
+            return await self._fetch(webhook, fields, leg)
+        except CallbackFailed as failure:
+            if fallback is None:
+                raise
+            original = {"url": webhook.url, "type": webhook.method}
+            return await self._fetch(
+                fallback, {**fields, "reason": str(failure), "original_request": original}, leg
+            )
+
+    async def _fetch(self, webhook: Webhook, fields: JsonObject, leg: str) -> Any:
         for attempt in (1, 2):
             try:
-                status, kind, body = await self._send(webhook, fields, leg, ANSWER_TIMEOUT, attempt)
+                status, kind, body = await self._send(webhook, fields, leg, attempt)
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 failure = f"{webhook.url} cannot be reached: {type(error).__name__}"
                 if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
@@ -85,12 +101,12 @@ class Callbacks:
     async def notify(self, webhook: Webhook, fields: JsonObject, *, leg: str) -> None:
         """Deliver an event; a failure is traced and otherwise without effect, as for a platform it must be."""
         try:
-            await self._send(webhook, fields, leg, EVENT_TIMEOUT, 1)
+            await self._send(webhook, fields, leg, 1)
         except (TimeoutError, aiohttp.ClientError, OSError):
             return
 
     async def _send(
-        self, webhook: Webhook, fields: JsonObject, leg: str, timeout: float, attempt: int
+        self, webhook: Webhook, fields: JsonObject, leg: str, attempt: int
     ) -> tuple[int, str, bytes]:
         headers, body, query = {"Content-Type": "application/json"}, b"", ""
         if webhook.method == "GET":
@@ -110,7 +126,7 @@ class Callbacks:
                 URL(target, encoded=True),
                 data=body or None,
                 headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT),
+                timeout=aiohttp.ClientTimeout(total=webhook.answer, sock_connect=webhook.connect),
                 allow_redirects=False,
             ) as response:
                 status = response.status

@@ -34,7 +34,7 @@ class Voice(Protocol):
     speech: Speech
     trace: Trace
 
-    def webhook(self, name: Literal["answer", "event"]) -> Webhook | None:
+    def webhook(self, name: Literal["answer", "event", "fallback"]) -> Webhook | None:
         """Return the application's webhook."""
 
 
@@ -129,7 +129,9 @@ class VoiceLeg:
                 for name, value in self._call.custom_headers.items()
                 if not name.upper().startswith("X-NEXMO")
             }
-        return await self._voice.callbacks.fetch(answer, fields, leg=self.uuid)
+        return await self._voice.callbacks.fetch(
+            answer, fields, leg=self.uuid, fallback=self._voice.webhook("fallback")
+        )
 
     async def _answer(self) -> None:
         remote = self._call.remote_media

@@ -95,10 +95,17 @@ class VoicePlatform:
         await self._agent.close()
         await self.callbacks.close()
 
-    def webhook(self, name: Literal["answer", "event"]) -> Webhook | None:
-        """Return the application's webhook, None when it has none."""
-        found = self._applications.answer_url if name == "answer" else self._applications.event_url
-        return Webhook(*found) if found else None
+    def webhook(self, name: Literal["answer", "event", "fallback"]) -> Webhook | None:
+        """Return the application's webhook with its time limits, None when it has none."""
+        owner = self._applications
+        match name:
+            case "answer":
+                found, timeouts = owner.answer_url, owner.timeouts("answer_url")
+            case "event":
+                found, timeouts = owner.event_url, owner.timeouts("event_url")
+            case "fallback":
+                found, timeouts = owner.fallback_url, owner.timeouts("fallback_answer_url")
+        return Webhook(*found, *timeouts) if found else None
 
     def ledger(self) -> list[LedgerLine]:
         """Return the legs alive now."""
