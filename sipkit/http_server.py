@@ -35,7 +35,7 @@ def listen(port: int) -> socket.socket:
         OSError: The port is taken.
     """
     # macOS lets 127.0.0.1:P be bound beside a listener on 0.0.0.0:P, and would give us its visitors.
-    if port and _answers(port):
+    if sys.platform == "darwin" and port and _answers(port):
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:

@@ -143,9 +143,7 @@ class LifelineKeeper:
         farewells: Gets one of `LEAVE` and `HAND_OVER` each time there is a reason to go.
     """
 
-    def __init__(
-        self, owners: Iterable[str] = (), on_owner: Callable[[list[str]], None] | None = None
-    ) -> None:
+    def __init__(self, owners: Iterable[str] = (), on_owner: Callable[[list[str]], None] | None = None) -> None:
         self.token = secrets.token_urlsafe(24)
         self.farewells: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._owners = set(owners)
@@ -170,9 +168,7 @@ class LifelineKeeper:
             first_holder_within: Seconds after which the server leaves if nobody came.
         """
         threading.Thread(target=self._accept, name="lifeline", daemon=True).start()
-        threading.Thread(
-            target=self._expect, args=(first_holder_within,), name="lifeline-first", daemon=True
-        ).start()
+        threading.Thread(target=self._expect, args=(first_holder_within,), name="lifeline-first", daemon=True).start()
 
     def refuse(self) -> None:
         """Take no more holders: the server is leaving."""
@@ -197,9 +193,7 @@ class LifelineKeeper:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(
-                target=self._serve, args=(connection,), name="lifeline-holder", daemon=True
-            ).start()
+            threading.Thread(target=self._serve, args=(connection,), name="lifeline-holder", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

@@ -47,9 +47,7 @@ class NgrokTunnel:
         home: The data folder; without it the agent is this object's alone.
     """
 
-    def __init__(
-        self, authtoken: str | None = None, agent_path: Path | None = None, home: Path | None = None
-    ) -> None:
+    def __init__(self, authtoken: str | None = None, agent_path: Path | None = None, home: Path | None = None) -> None:
         self._authtoken = authtoken
         self._agent_path = agent_path
         self._home = home

@@ -38,6 +38,7 @@ _LEAVE_PATIENCE = 13.0  # seconds: it may spend 10 of them hanging up
 _SILENT_PATIENCE = 3.0  # seconds, for one that does not even answer: it hangs up nothing
 _POLL = 0.03  # seconds
 _TAIL_BYTES = 65536
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
 class WebhookServer:
@@ -112,9 +113,7 @@ class WebhookServer:
         turn = FileLock(self._settings.home / "server.start.lock")
         with self._mutex:
             if not turn.acquire(_START_PATIENCE + _LEAVE_PATIENCE):
-                raise ServerDidNotStart(
-                    "Another notebook is starting the webhook server and does not finish."
-                )
+                raise ServerDidNotStart("Another notebook is starting the webhook server and does not finish.")
             try:
                 return self._start(wished)
             finally:
@@ -204,8 +203,8 @@ class WebhookServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=self._settings.project_root,
-                env={**self._settings.child_environ(), "SIPKIT_INSTANCE": instance},
+                cwd=self._settings.home,  # not the learner's folder, which may be moved or deleted
+                env=self._child_environ(instance),
                 **apart,
             )
         finally:
@@ -213,6 +212,12 @@ class WebhookServer:
         # Whoever stops it, and whenever: its parent must read the exit code, or a zombie stays.
         threading.Thread(target=child.wait, name="webhook-server-reaper", daemon=True).start()
         return child, log_start
+
+    def _child_environ(self, instance: str) -> dict[str, str]:
+        environ = {**self._settings.child_environ(), "SIPKIT_INSTANCE": instance}
+        # It shall find the code that we run, installed or not.
+        paths = [str(_PACKAGE_ROOT), environ.get("PYTHONPATH", "")]
+        return {**environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
     def _why_it_left(self, code: int, wished: int, log_start: int) -> ServerError:
         if code == EXIT_PORT_TAKEN:

@@ -84,7 +84,8 @@ def config_hash(settings: Settings) -> str:
     The notebook's reader edits `webhooks.py`, runs the cell again, and expects the new code to answer.
     """
     digest = hashlib.sha256(f"{settings.fingerprint()}:{sys.executable}".encode())
-    for module in sorted(Path(__file__).parent.glob("*.py")):
+    package = Path(__file__).parent
+    for module in sorted([*package.glob("*.py"), *package.glob("store/*.py"), *package.glob("webhooks/*.py")]):
         about = module.stat()
         digest.update(f"{module}:{about.st_mtime_ns}:{about.st_size}".encode())
     return digest.hexdigest()

@@ -45,13 +45,17 @@ SECRETS = [
 def tracked_files() -> list[Path]:
     """Every file a commit of the present tree would hold."""
     if not (ROOT / ".git").exists():
-        made = {".venv", ".sipkit", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
-        return [path for path in ROOT.rglob("*") if path.is_file() and not made & set(path.parts)]
+        return [path for path in ROOT.rglob("*") if path.is_file() and not _made(path.relative_to(ROOT))]
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     return [ROOT / name for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _made(path: Path) -> bool:
+    """Whether a file of a tree without git was made by a tool: in a hidden folder, or compiled."""
+    return any(part == "__pycache__" or (part.startswith(".") and part != ".ci") for part in path.parts[:-1])
 
 
 def modules_loaded_by(statement: str) -> set[str]:

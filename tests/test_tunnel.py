@@ -184,9 +184,7 @@ def test_no_token_is_seen_before_anything_starts(agent: Path, upstream: int) -> 
 
 
 @pytest.mark.parametrize("text", [f"version: 3\nagent:\n  authtoken: {TOKEN}\n", f"authtoken: {TOKEN}\n"])
-def test_token_of_ngrok_yml_is_enough(
-    agent: Path, upstream: int, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_token_of_ngrok_yml_is_enough(agent: Path, upstream: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who ran `ngrok config add-authtoken` needs nothing in .env; the agent has the last word."""
     (agent.parent / "ngrok.yml").write_text(text)
     monkeypatch.setenv("NGROK_STANDIN", "no_token")
@@ -194,9 +192,7 @@ def test_token_of_ngrok_yml_is_enough(
         NgrokTunnel(None, agent).open(upstream, deadline=5)
 
 
-def test_token_of_the_environment_is_used(
-    agent: Path, upstream: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_token_of_the_environment_is_used(agent: Path, upstream: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """NGROK_AUTHTOKEN in the environment alone is enough."""
     monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
     tunnel = NgrokTunnel(None, agent)
@@ -263,9 +259,7 @@ def test_program_that_cannot_be_run(agent: Path, upstream: int) -> None:
         NgrokTunnel(TOKEN, agent).open(upstream, deadline=5)
 
 
-def test_no_agent_and_no_way_to_download_it(
-    agent: Path, upstream: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_agent_and_no_way_to_download_it(agent: Path, upstream: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the program pyngrok downloads it; where that fails, the error says what to install."""
     monkeypatch.setenv("PYNGROK_NGROK_PATH", str(agent.parent / "bin" / "ngrok"))
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{upstream}")  # speaks no CONNECT

@@ -151,7 +151,7 @@ def same_setup(notebook: Notebook) -> Iterator[str]:
         yield "does not start with the two lines of set-up the others have"
 
 
-SETUP: Final = "from sipkit import lessons\nkit = lessons.setup()"
+SETUP: Final = "from sipkit import lessons\n\nkit = lessons.setup()"
 
 
 def quiet_handlers(notebook: Notebook) -> Iterator[str]:

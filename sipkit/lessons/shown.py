@@ -9,7 +9,7 @@ from typing import Any, Final
 import jwt
 
 HIDDEN: Final = "•••"
-_SECRET: Final = re.compile(r"password|secret|username|token|pin", re.IGNORECASE)
+_SECRET: Final = re.compile(r"password|secret|username|token|(?:^|_)pin$", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"\+?\d{7,15}(?=@|$)|(?<=sip:)\+?\d{7,15}")
 _HOST: Final = re.compile(r"(https?://)[^/]+")
 
@@ -59,7 +59,7 @@ class Ladder:
         self._left, self._right, self._steps = left, right, list(steps)
 
     def __repr__(self) -> str:
-        width = max([len(step.text) for step in self._steps], default=0) + 4
+        width = max([len(step.text) for step in self._steps], default=0) + 6
         arrows = [
             f"-- {step.text} ".ljust(width, "-") + ">"
             if step.to_the_right

@@ -45,6 +45,8 @@ class CallPanel(Panel):
         state: The `CallState` behind the view.
     """
 
+    state: CallState
+
     def __init__(self, board: Switchboard, room: Room | str) -> None:
         self.room = board.open_room(room) if isinstance(room, str) else room
         state = CallState(board, self.room)

@@ -50,6 +50,8 @@ class PhonePanel(Panel):
         state: The `PhoneState` behind the view.
     """
 
+    state: PhoneState
+
     def __init__(self, board: Switchboard) -> None:
         state = PhoneState(board)
         self.call = Button(

@@ -47,7 +47,9 @@ module_app ctrl_tcp.so
 class Baresip:
     """A running baresip, driven over its control socket (JSON in netstrings)."""
 
-    def __init__(self, program: str, folder: Path, info: SandboxInfo, transport: str, password: str | None = None) -> None:
+    def __init__(
+        self, program: str, folder: Path, info: SandboxInfo, transport: str, password: str | None = None
+    ) -> None:
         self.folder = folder
         self._program = program
         (folder / "tone.wav").write_bytes(ear.make_wav(ear.tone(OWN_TONE, 30)))
@@ -143,10 +145,8 @@ def _free_port() -> int:
 
 @pytest.mark.foreign_phone
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
-def test_baresip_joins_by_pin(
-    lab: Lab, app: AnsweringApp, baresip: str, tmp_path: Path, transport: str
-) -> None:
-    """baresip authenticates, keys the PIN, is heard by the session's participant, hears it, and hangs up."""
+def test_baresip_joins_by_pin(lab: Lab, app: AnsweringApp, baresip: str, tmp_path: Path, transport: str) -> None:
+    """Baresip authenticates, keys the PIN, is heard by the session's participant, hears it, and hangs up."""
     session = lab.session()
 
     def answer(asked: Asked) -> list[dict[str, Any]]:
@@ -161,10 +161,9 @@ def test_baresip_joins_by_pin(
     lab.sip_dial(session)
     lab.wait_joined(1)
     with Baresip(baresip, tmp_path, lab.info, transport) as softphone:
-        since = lab.now()
         softphone.command("dial", f"sip:{lab.info.number}@sip.nexmo.com")
         softphone.wait_event("CALL_ESTABLISHED")
-        wait_for(lambda: [e for e in lab.trace(since, "ncco") if e["action"] == "input"], what="the input to begin")
+        wait_for(lambda: [e for e in lab.trace(kind="ncco") if e["action"] == "input"], what="the input to begin")
         softphone.command("sndcode", PIN)
         lab.wait_joined(2)
         assert [asked.fields["dtmf"]["digits"] for asked in app.asked("/input")] == [PIN]
@@ -173,7 +172,8 @@ def test_baresip_joins_by_pin(
         wait_for(lambda: ear.strength(ear.last(softphone.heard(), 0.5), OTHER_TONE) > -20, what="the other tone")
         assert ear.strength(ear.last(participant.recording(), 0.5), OTHER_TONE) < -50
         assert ear.strength(ear.last(softphone.heard(), 0.5), OWN_TONE) < -50
-        used = {each["transport"] for each in lab.trace(since, "sip") if each["ua"] == "voice"}
+        legs = {each["call_id"] for each in lab.trace(kind="leg") if each.get("endpoint") == "phone"}
+        used = {each["transport"] for each in lab.trace(kind="sip") if each["call_id"] in legs}
         assert used == {transport}
         softphone.command("hangup")
         lab.wait_joined(1)

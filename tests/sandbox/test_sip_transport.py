@@ -3,9 +3,11 @@
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipkit.sandbox.sip import transport
@@ -136,9 +138,10 @@ def test_certificate_is_the_sandboxs(lab: Lab) -> None:
     context = ssl.create_default_context(cafile=lab.info.ca_file)
     for name in ("sip.nexmo.com", "localhost", "127.0.0.1"):
         host, _, port = lab.info.sip_tls.partition(":")
-        with socket.create_connection((host, int(port)), 5) as raw, context.wrap_socket(
-            raw, server_hostname=name
-        ) as tls:
+        with (
+            socket.create_connection((host, int(port)), 5) as raw,
+            context.wrap_socket(raw, server_hostname=name) as tls,
+        ):
             assert tls.version() in ("TLSv1.2", "TLSv1.3")
     with (
         socket.create_connection((host, int(port)), 5) as raw,
@@ -153,10 +156,9 @@ def test_plain_text_on_the_tls_port(lab: Lab) -> None:
     with socket.create_connection((host, int(port)), 5) as raw:
         raw.sendall(b"OPTIONS sip:x SIP/2.0\r\n\r\n")
         raw.settimeout(5)
-        try:
-            assert raw.recv(1000) is not None
-        except ConnectionResetError:
-            pass
+        with suppress(ConnectionResetError):
+            while raw.recv(1000):
+                """An alert may come before the end."""
     with RawPhone(lab.info, "tls") as phone:
         phone.send(phone.request("OPTIONS"))
         assert phone.final("OPTIONS").status == 200
@@ -204,6 +206,7 @@ MESSAGE = (
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(bodies=st.lists(st.text("ab\r\n: ", max_size=30), max_size=6), cuts=st.lists(st.integers(0, 2000), max_size=12))
 def test_framing_does_not_depend_on_segments(bodies: list[str], cuts: list[int]) -> None:
     """However a stream is cut, the same messages with the same bodies come out."""
@@ -217,6 +220,6 @@ def test_framing_does_not_depend_on_segments(bodies: list[str], cuts: list[int])
     texts = (MESSAGE.format(n=n, length=len(body), body=body) for n, body in enumerate(bodies, 1))
     data = "".join(texts).encode()
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         flow.data_received(data[start:end])
     assert received == [(n, body.encode()) for n, body in enumerate(bodies, 1)]

@@ -42,7 +42,7 @@ def app(session_app: AnsweringApp, session_lab: Lab) -> AnsweringApp:
 @pytest.fixture
 def lab(session_lab: Lab, app: AnsweringApp) -> Iterator[Lab]:
     """The control API of the running sandbox, without a call up; what the test leaves behind is ended."""
-    session_lab.wait_legs(0)
+    session_lab.begin()
     yield session_lab
     session_lab.tidy()
 

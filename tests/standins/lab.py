@@ -37,18 +37,22 @@ class Lab:
     def __init__(self, info: SandboxInfo) -> None:
         self.info = info
         self._seen = 0
+        self._began = 0
         self._phones: list[Phone] = []
         self._participants: list[Participant] = []
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.auth = (info.voice_api_key, info.voice_api_secret)
-        self.video: Any = opentok.Client(
-            info.video_api_key, info.video_api_secret, api_url=info.api_url, timeout=10
-        )
+        self.video: Any = opentok.Client(info.video_api_key, info.video_api_secret, api_url=info.api_url, timeout=10)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def begin(self) -> None:
+        """Wait until no leg of an earlier test lives; the trace is read from here on."""
+        self.wait_legs(0)
+        self._began = self.now()
 
     def tidy(self) -> None:
         """End what this test left behind, and wait until no leg lives."""
@@ -73,7 +77,9 @@ class Lab:
         """Point the application's webhooks at a server, as its owner would, when they do not point there yet.
 
         Args:
+            url: the server's, without a path.
             method: of the answer URL.
+            event_method: of the event URL.
             voice: more webhooks, or fields of ``answer_url`` under the name ``answer``.
         """
         path = f"{self.info.api_url}/v2/applications/{self.info.application_id}"
@@ -112,16 +118,15 @@ class Lab:
         """Wait until so many legs are in a conversation (the named one)."""
 
         def joined() -> list[dict[str, Any]]:
-            return [
-                leg for leg in self.legs() if leg["conversation"] and (name is None or leg["conversation"] == name)
-            ]
+            return [leg for leg in self.legs() if leg["conversation"] and (name is None or leg["conversation"] == name)]
 
         wait_for(lambda: len(joined()) == count, timeout, f"{count} legs in a conversation")
         return joined()
 
-    def trace(self, since: int = 0, kind: str | None = None) -> list[dict[str, Any]]:
-        """Return the trace's events after ``since``."""
-        lines = self.ask("GET", f"/trace?since={since}").text.splitlines()
+    def trace(self, since: int | None = None, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return the trace's events after ``since``, or of this test."""
+        after = self._began if since is None else since
+        lines = self.ask("GET", f"/trace?since={after}").text.splitlines()
         events = [json.loads(line) for line in lines]
         return [event for event in events if kind is None or event["kind"] == kind]
 

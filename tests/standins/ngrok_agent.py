@@ -114,9 +114,7 @@ class Api(BaseHTTPRequestHandler):
                 {"error_code": 103, "status_code": 502, "msg": "failed to start", "details": {"err": told}},
             )
             return
-        door = ThreadingHTTPServer(
-            ("127.0.0.1", 0), type("Door", (Proxy,), {"upstream": wanted["upstream"]["url"]})
-        )
+        door = ThreadingHTTPServer(("127.0.0.1", 0), type("Door", (Proxy,), {"upstream": wanted["upstream"]["url"]}))
         threading.Thread(target=door.serve_forever, daemon=True).start()
         endpoint = {
             "name": wanted["name"],
@@ -165,19 +163,13 @@ def start(arguments: list[str]) -> int:
     if mode == "dies":
         return 1
     if mode == "no_token" or not token:
-        return leave_because(
-            "authentication failed: Usage of ngrok requires an authtoken.\n\nERR_NGROK_4018\n"
-        )
+        return leave_because("authentication failed: Usage of ngrok requires an authtoken.\n\nERR_NGROK_4018\n")
     if mode == "bad_token":
-        told = (
-            f"The authtoken you specified is properly formed, but it is invalid.\nYour authtoken: {token}\n"
-        )
+        told = f"The authtoken you specified is properly formed, but it is invalid.\nYour authtoken: {token}\n"
         return leave_because(f"authentication failed: {told}\nERR_NGROK_107\n")
     Api.mode = mode
     api = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    say(
-        "info", "starting web service", obj="web", addr=f"127.0.0.1:{api.server_address[1]}", allow_hosts="[]"
-    )
+    say("info", "starting web service", obj="web", addr=f"127.0.0.1:{api.server_address[1]}", allow_hosts="[]")
     threading.Thread(target=api.serve_forever, daemon=True).start()
     while mode == "no_network":
         told = 'failed to dial ngrok server with address "connect.ngrok-agent.com:443": '

@@ -158,6 +158,11 @@ class RawRtp:
         except TimeoutError:
             return None
 
+    def drain(self) -> None:
+        """Throw away what has come so far."""
+        while self.receive(0.001) is not None:
+            pass
+
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()

@@ -96,6 +96,8 @@ class Call:
     def _end(self, reason: str) -> None:
         """Reach the end once; a call nobody waits for must not leave an unread exception."""
         self.state = "ended"
+        # The ACK of an answer nobody wants any more is not waited for: stop repeating it.
+        Call.acknowledged(self)
         if not self.ended.done():
             self.ended.set_result(reason)
         if not self.answered.done():

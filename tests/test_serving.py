@@ -1,0 +1,72 @@
+"""The webhook server from the command line: by hand, and under other WSGI servers."""
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from sipkit.server import WebhookServer
+from sipkit.settings import Settings
+from tests.standins.holders import ROOT, WaitUntil, ask, folder, listens
+
+__all__ = ["folder"]  # a fixture: pytest finds it by its name here
+
+
+def from_command_line(command: list[str], settings: Settings) -> "subprocess.Popen[str]":
+    """A command of the README, started in the project's folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *command] if command[0] != "webhook_server.py" else [sys.executable, *command],
+        env=settings.child_environ(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_by_hand(folder: Settings, number: int) -> None:
+    """`python webhook_server.py` says its address in one line, serves beside the notebook's server, and ends."""
+    notebooks = WebhookServer(folder, "kernel").start()
+    with from_command_line(["webhook_server.py", "--port", "0"], folder) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        port = int(line.partition("http://127.0.0.1:")[2].split()[0])
+        assert ask(port)[0] == 200
+        assert port != notebooks.port
+        process.send_signal(number)
+        assert process.wait(10) == 0
+    assert notebooks.alive
+    notebooks.stop()
+
+
+def test_by_hand_on_a_taken_port(folder: Settings) -> None:
+    """A taken port is one plain line and an exit code, not a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = str(foreign.getsockname()[1])
+        with from_command_line(["webhook_server.py", "--port", port], folder) as process:
+            said, _ = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert port in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("server", ["granian", "flask"])
+def test_other_servers_run_the_app(folder: Settings, server: str, wait_until: WaitUntil) -> None:
+    """Granian and flask run serve the same app from the command line."""
+    with socket.create_server(("127.0.0.1", 0)) as finder:
+        port = finder.getsockname()[1]
+    command = (
+        ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "webhook_server:app"]
+        if server == "granian"
+        else ["flask", "--app", "webhook_server", "run", "--port", str(port)]
+    )
+    with from_command_line(command, folder) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or listens(port), 30, "the server to listen")
+            assert ask(port)[1]["ok"] is True
+        finally:
+            process.terminate()
+            process.wait(10)
