@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sipkit.sandbox.launcher import SandboxInfo
 
-from tests.standins.holders import ROOT, WaitUntil, ask, folder, holder, listens, servers_of
+from tests.standins.holders import ROOT, WaitUntil, ask, folder, holder, listens, runs, servers_of
 
 __all__ = ["folder"]  # a fixture: pytest finds it by its name here
 
@@ -41,7 +41,7 @@ def test_killed_holder_takes_the_server_along(folder: Settings, wait_until: Wait
     with holder("kernel") as (process, pid, port, _):
         assert listens(port)
         process.kill()
-        wait_until(lambda: not psutil.pid_exists(pid), 10, "the server to leave")
+        wait_until(lambda: not runs(pid), 10, "the server to leave")
     assert not listens(port)
     assert not servers_of(folder)
     assert not (folder.home / "server.json").exists()
@@ -58,7 +58,7 @@ def test_server_stays_for_the_other_holder(folder: Settings, wait_until: WaitUnt
     # The server has heard of the death when it tells the next one to go that he is the last.
     assert server.alive
     server.stop()
-    assert not psutil.pid_exists(pid)
+    assert not runs(pid)
 
 
 def test_stop_button_does_not_reach_the_server(folder: Settings) -> None:
@@ -79,7 +79,7 @@ def test_forked_child_of_a_holder_does_not_hold(folder: Settings, wait_until: Wa
         assert process.stdout is not None
         child = psutil.Process(int(process.stdout.readline()))
         process.kill()
-        wait_until(lambda: not psutil.pid_exists(pid), 10, "the server to leave")
+        wait_until(lambda: not runs(pid), 10, "the server to leave")
         assert child.is_running()
         child.kill()
 
@@ -109,7 +109,7 @@ def test_sigterm_ends_it_in_order(folder: Settings, wait_until: WaitUntil) -> No
     server = WebhookServer(folder, "kernel").start()
     pid = server.pid
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not psutil.pid_exists(pid), 10, "the server to leave")
+    wait_until(lambda: not runs(pid), 10, "the server to leave")
     assert not (folder.home / "server.json").exists()
     assert "leaving" in server.log()
     server.stop()
@@ -210,7 +210,7 @@ def test_killed_kernel_leaves_no_server_and_no_bridge(
         assert run_cell(client, "print(server.alive)") == "True\n"
         assert ledger(sandbox)["legs"]
         os.kill(manager.provisioner.pid, signal.SIGKILL)  # type: ignore[attr-defined]
-        wait_until(lambda: not psutil.pid_exists(pid), 15, "the server to leave")
+        wait_until(lambda: not runs(pid), 15, "the server to leave")
         wait_until(lambda: not any(ledger(sandbox).values()), 15, "the sandbox to be empty")
     assert not listens(port)
     assert not servers_of(settings)

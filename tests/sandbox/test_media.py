@@ -19,7 +19,8 @@ from sipkit.sandbox.voice import platform
 from tests.standins import ear
 from tests.standins.answering_app import AnsweringApp
 from tests.standins.lab import Lab, Phone, wait_for
-from tests.standins.raw_phone import RawPhone, RawRtp
+from tests.standins.raw_phone import RawPhone
+from tests.standins.raw_wire import RawRtp
 
 ROOM = [{"action": "conversation", "name": "media"}]
 

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from sipkit.processes import ProcessMark
 from sipkit.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +27,7 @@ WaitUntil = Callable[..., Any]
 HOLDER = """
 import sys, threading
 from sipkit.server import WebhookServer
+from sipkit.processes import ProcessMark
 from sipkit.settings import Settings
 server = WebhookServer(Settings.load(), sys.argv[1]).start()
 print(server.pid, server.port, server.adopted, flush=True)
@@ -61,10 +63,16 @@ def servers_of(settings: Settings) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            ours = "sipkit.serving" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
-            if ours and process.environ().get("SIPKIT_HOME") == str(settings.home):
+            if "sipkit.serving" in process.cmdline() and process.environ().get("SIPKIT_HOME") == str(settings.home):
                 found.append(process)
     return found
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs. One whose exit code nobody reads (a bare container's init) has ended, too."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return ProcessMark.of(pid).alive
+    return False
 
 
 def listens(port: int) -> bool:

@@ -59,9 +59,7 @@ class Callbacks:
         if self._http is not None:
             await self._http.close()
 
-    async def fetch(
-        self, webhook: Webhook, fields: JsonObject, *, leg: str, fallback: Webhook | None = None
-    ) -> Any:
+    async def fetch(self, webhook: Webhook, fields: JsonObject, *, leg: str, fallback: Webhook | None = None) -> Any:
         """Ask a webhook for a call document, retrying once as documented, and after that its fallback.
 
         The fallback gets the same fields, the reason, and what was asked in vain.
@@ -78,9 +76,7 @@ class Callbacks:
             if fallback is None:
                 raise
             original = {"url": webhook.url, "type": webhook.method}
-            return await self._fetch(
-                fallback, {**fields, "reason": str(failure), "original_request": original}, leg
-            )
+            return await self._fetch(fallback, {**fields, "reason": str(failure), "original_request": original}, leg)
 
     async def _fetch(self, webhook: Webhook, fields: JsonObject, leg: str) -> Any:
         for attempt in (1, 2):
@@ -105,9 +101,7 @@ class Callbacks:
         except (TimeoutError, aiohttp.ClientError, OSError):
             return
 
-    async def _send(
-        self, webhook: Webhook, fields: JsonObject, leg: str, attempt: int
-    ) -> tuple[int, str, bytes]:
+    async def _send(self, webhook: Webhook, fields: JsonObject, leg: str, attempt: int) -> tuple[int, str, bytes]:
         headers, body, query = {"Content-Type": "application/json"}, b"", ""
         if webhook.method == "GET":
             del headers["Content-Type"]
