@@ -393,6 +393,8 @@ def main() -> None:
     while not line.endswith(b"\n"):
         line += os.read(sys.stdin.fileno(), 1)
     os.set_blocking(sys.stdin.fileno(), False)
+    # A crowd has its own machines; here it must not take the processor from what it measures.
+    os.nice(10)
     Crowd(json.loads(line)).run()
 
 

@@ -52,7 +52,10 @@ def _server(port: int) -> int:
 
 
 def _sandbox(words: list[str]) -> int:
-    """Become `python -m sipkit.sandbox` with `words`."""
+    """Become `python -m sipkit.sandbox` with `words`, in the data folder of this project."""
+    from sipkit.settings import Settings
+
+    os.environ["SIPKIT_HOME"] = str(Settings.load(mode="sandbox").home)
     command = [sys.executable, "-m", "sipkit.sandbox", *words]
     if os.name == "posix":
         # One process, so that a signal to this command is a signal to the sandbox.

@@ -47,8 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def default_home() -> Path:
-    """Return the home in the kit's data folder: SIPKIT_HOME, else .sipkit here."""
-    return Path(os.environ.get("SIPKIT_HOME") or ".sipkit").resolve() / "sandbox"
+    """Return the home in the kit's data folder: SIPKIT_HOME, else .sipkit of the project this folder is in."""
+    here = Path.cwd()
+    project = next((each for each in (here, *here.parents) if (each / "webhook_server.py").exists()), here)
+    return project / (os.environ.get("SIPKIT_HOME") or ".sipkit") / "sandbox"
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

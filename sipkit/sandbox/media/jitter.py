@@ -2,7 +2,7 @@
 
 The buffer starts empty-handed: it plays a frame at the first tick after it came. A frame that comes too late to be
 played pushes the playing point back by its lateness, so the delay grows to what the network needs; when no tick in
-a while needed the spare frame, one is dropped and the delay shrinks again.
+a while needed the spare frame, one is dropped and the delay shrinks again, quickly while there are several.
 """
 
 MAX_FRAMES = 50
@@ -10,6 +10,8 @@ MAX_FRAMES = 50
 PATIENCE = 100
 """Ticks (2 s) a spare frame must lie unused before it is dropped; doubles each time that was a mistake."""
 MAX_PATIENCE = 1600
+BURST_PATIENCE = 25
+"""Ticks (0.5 s) after which the frames of a stall are worked off, one by one, down to a single spare one."""
 
 
 class JitterBuffer:
@@ -79,10 +81,11 @@ class JitterBuffer:
         assert self._next is not None
         self._spare = min(self._spare, len(self._frames))
         self._ticks += 1
-        if self._ticks < self._patience:
+        worked_off = self._spare > 1 and self._ticks >= BURST_PATIENCE
+        if not worked_off and self._ticks < self._patience:
             return
         self._dropped_recently = False
         if self._spare >= 1 and self._frames.pop(self._next, None) is not None:
             self._next += 1
-            self._dropped_recently = True
+            self._dropped_recently = not worked_off
         self._spare, self._ticks = MAX_FRAMES, 0

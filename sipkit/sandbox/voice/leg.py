@@ -103,6 +103,9 @@ class VoiceLeg:
         try:
             document = await self._ask_for_document()
             actions = ncco.parse(document)
+            if isinstance(actions[0], ncco.Talk):
+                # Synthesised while it still rings, so that whoever is answered is also spoken to.
+                await self._voice.speech.say(actions[0].text)
             await self._answer()
             await self._execute(actions)
         except (CallbackFailed, ncco.InvalidNcco, ConversationFull) as error:
