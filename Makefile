@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+# In a container one is root, and JupyterLab wants to be told that this is meant.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Only `make lab` may talk to Vonage. Whatever .env says, no other target can place a call that costs money.
 demo test notebooks bench: export SIPKIT_MODE := sandbox
@@ -18,7 +20,7 @@ help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 lab: $(READY) ## open JupyterLab on the first lesson (ARGS=--no-browser is handed on)
-	$(BIN)/jupyter lab $(ARGS) notebooks/00-check-your-setup.ipynb
+	$(BIN)/jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/notebooks/00-check-your-setup.ipynb $(ARGS)
 
 demo: $(READY) ## the whole call without a browser, each step proven, then the measured figures
 	$(BIN)/sipkit demo $(ARGS)

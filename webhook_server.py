@@ -9,9 +9,16 @@ or let another WSGI server run its `app`:
     flask --app webhook_server run
     granian --interface wsgi webhook_server:app --workers 1 --blocking-threads 4
 
-A notebook starts it for you: `board.start_webhook_server()`. With such a server, or behind a proxy, set
-SERVER_URL to the address the platform reaches it by. Importing this file makes the app, which in
-sandbox mode starts the sandbox; it places no call.
+A notebook starts it for you: `board.start_webhook_server()`. A server started by hand must be told, before
+it starts, by which address the platform reaches it, and the Voice application must be pointed there:
+
+    in the sandbox   SERVER_URL=http://127.0.0.1:5000, the server's own address. The first way above needs
+                     none, for it knows where it listens; flask and granian do not tell the app.
+    live             SERVER_URL=https://calls.example.com, a public address that leads to it; without one
+                     callers hear an apology and the log says so.
+
+`sipkit.voice.point_application(account, address)` points the application; live, the dashboard does as well.
+Importing this file makes the app, which in sandbox mode starts the sandbox; it places no call.
 """
 
 import argparse

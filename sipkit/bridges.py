@@ -18,7 +18,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sipkit.errors import DialUncertain, PlatformError, SessionGone, SipkitError
+from sipkit.errors import (
+    AuthenticationRefused,
+    DialUncertain,
+    PlatformError,
+    PlatformUnreachable,
+    SessionGone,
+    SipkitError,
+)
 from sipkit.refusals import dial_uncertain
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.store import Store
@@ -35,6 +42,8 @@ UNKNOWN_YET = 5.0
 
 LONGEST_CALL = 6 * 3600.0
 """The platform ends a SIP call after six hours (Video API, SIP interconnect)."""
+
+NOT_YET = "The platform lists no leg yet. Try again in a few seconds."
 
 POLL = 0.05
 _ASK_AGAIN = 0.25  # seconds; the platform takes 15 requests a second from all of an account
@@ -59,7 +68,23 @@ class Bridges:
         self._dialing: list[int] = []  # ids of rooms, one for each dial on its way here
 
     def renew(self, room: Room) -> Room:
-        """Give a room a new session, because the platform does not know the old one, and say so."""
+        """Give a room a new session, because the platform does not know the old one, and say so.
+
+        Its bridge, if one is on record, is disconnected before. One that cannot be, as its dial is on the way or
+        its answer was lost, keeps the room in its session until `hang_up`: there it can still be found.
+
+        Raises:
+            AuthenticationRefused, PlatformUnreachable: The bridge may still be up; nothing is changed.
+        """
+        bridge = self._store.living_bridge(room)
+        if bridge is not None and not self._ended_with_session(room, bridge):
+            self._store.record(
+                "room",
+                f"The platform says that it does not know the session of room {room.name!r}, but a bridge was "
+                "dialled there. The room keeps its session until the bridge is hung up.",
+                room.id,
+            )
+            return room
         fresh = self._video().create_session()
         renewed = self._store.renew_session(room.name, room.session_id, fresh)
         if renewed.session_id == fresh:
@@ -153,24 +178,44 @@ class Bridges:
         """
         while bridge.connection_id is None:
             left_behind = bridge.owner == self._owner and bridge.room_id not in self._dialing
-            if left_behind or _age(bridge) > PATIENCE:
-                raise dial_uncertain()
-            time.sleep(POLL)
+            lost = left_behind or _age(bridge) > PATIENCE
+            if not lost:
+                time.sleep(POLL)
+            # A dial tells the store first and leaves `_dialing` then: only what is read after that look is final.
             now = self._store.bridge(bridge.id)
             if now is None or not now.living:
                 return None
+            if lost and now.connection_id is None:
+                raise dial_uncertain()
             bridge = now
         return bridge
 
     def _alive(self, room: Room, bridge: Bridge) -> bool:
-        """Ask the platform whether a bridge is really there; if not, keep that it ended."""
+        """Ask the platform whether a bridge is really there; if not, make sure, and keep that it ended."""
         if _age(bridge) < YOUNG or not bridge.stream_id:
             return True
         if self._video().stream_alive(room.session_id, bridge.stream_id):
             return True
+        # A list that lacks the stream is no proof, and a leg that is up but off the records is billed for hours.
+        was_up = self._video().force_disconnect(room.session_id, bridge.connection_id or "")
         if self._store.end_bridge(bridge.id, "the platform no longer lists its stream"):
-            self._store.record("bridge", f"The bridge of room {room.name!r} was gone without a word.", room.id)
+            what = "was up without its stream, and was hung up" if was_up else "was gone without a word"
+            self._store.record("bridge", f"The bridge of room {room.name!r} {what}.", room.id)
         return False
+
+    def _ended_with_session(self, room: Room, bridge: Bridge) -> bool:
+        """Bring down a bridge whose session the platform says it does not know; False if there is no way to."""
+        if bridge.connection_id is None:
+            return False
+        try:
+            self._disconnect(room, bridge)
+        except (AuthenticationRefused, PlatformUnreachable):
+            raise
+        except PlatformError:
+            # The ids are refused, as the session was before. Two such answers say that nothing is connected there.
+            pass
+        self._store.end_bridge(bridge.id, "its session is gone")
+        return True
 
     def _disconnect(self, room: Room, bridge: Bridge) -> bool:
         """Disconnect; a leg dialled just now may be "not connected" *yet*, so ask again for a moment."""
@@ -186,18 +231,30 @@ class Bridges:
         """Hang up a leg whose connection id was lost: find it among the session's connections by its time.
 
         The platform lists when a connection began, not whose it is. Exactly one that began with the dial is
-        the leg. With several, one may be a person, and nobody is thrown out by guess.
+        the leg. With several, one may be a person, and nobody is thrown out by guess. With none among others,
+        this machine's clock may be wrong. Only an empty list says that no leg came of the dial.
         """
         connections = self._video().connections(room.session_id)
-        if connections is None:
+        found = [connection for connection in connections or () if _began_with(bridge, connection)]
+        was_up = False
+        if len(found) == 1:
+            was_up = self._video().force_disconnect(room.session_id, found[0].connection_id)
+            reason = "The leg was found and hung up." if was_up else "The leg that was listed is gone already."
+        elif connections == []:
+            reason = "The platform lists no leg: none came of the dial."
+        elif _age(bridge) > LONGEST_CALL:
+            reason = "No SIP call lasts as long as that."
+        elif connections is None:
             return self._not_found(room, "The platform does not list the session's connections.")
-        found = [connection for connection in connections if _began_with(bridge, connection)]
-        if len(found) > 1 and _age(bridge) < LONGEST_CALL:
+        elif found:
             return self._not_found(room, f"{len(found)} connections began with the dial, so it is not clear which.")
-        if not found and _age(bridge) < PATIENCE:
-            return self._not_found(room, "The platform lists no leg yet. Try again in a few seconds.")
-        was_up = len(found) == 1 and self._video().force_disconnect(room.session_id, found[0].connection_id)
-        reason = "The leg was found and hung up." if was_up else "The platform lists no leg: none came of the dial."
+        elif _age(bridge) < PATIENCE:
+            return self._not_found(room, NOT_YET)
+        else:
+            why = f"Of {len(connections)} listed connections none began with the dial; is this machine's clock right?"
+            return self._not_found(room, why)
+        if not was_up and _age(bridge) < PATIENCE:
+            return self._not_found(room, NOT_YET)
         self._store.end_bridge(bridge.id, reason)
         self._store.record("hang-up", f"The dial of room {room.name!r} whose answer was lost: {reason}", room.id)
         return HangUp(room.name, hung_up=was_up, reason=reason)

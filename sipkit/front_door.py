@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from sipkit import voice
-from sipkit.errors import ServerError
+from sipkit.errors import MissingCredential, ServerError
 from sipkit.server import WebhookServer
 from sipkit.settings import Settings
 from sipkit.store import Store
-from sipkit.tunnel import Tunnel, tunnel_for
+from sipkit.tunnel import Tunnel, check_server_url, require_arrival, tunnel_for
 
 if TYPE_CHECKING:
     from sipkit.cloud import Account
@@ -35,6 +35,7 @@ class FrontDoor:
 
     def __init__(self, settings: Settings, store: Store, account: "Callable[[], Account]", owner: str) -> None:
         self.server = WebhookServer(settings, owner)
+        self._settings = settings
         self._tunnel: Tunnel = tunnel_for(settings)
         self._store = store
         self._account = account
@@ -43,15 +44,23 @@ class FrontDoor:
     def open(self) -> WebhookServer:
         """Start the server or adopt the running one, make it public, and point the number at it.
 
+        What is wrong in the settings is said before anything is started.
+
         Raises:
+            MissingCredential: There is no signature secret (live).
+            SettingsError: SERVER_URL cannot lead to the server (live).
             ServerError: The server does not start.
-            TunnelError: There is no public address.
+            TunnelError: There is no public address, or it leads somewhere else.
             AuthenticationRefused, PlatformError: The application could not be pointed.
         """
         with self._turn:
             account = self._account()
-            self.server.start()
+            _require_signature_secret(account)
+            check_server_url(self._settings)
+            self.server.start(environment=account.environment)
             url = self._tunnel.open(self.server.port)
+            # A number that is pointed elsewhere lets callers hear silence, and tells nobody why.
+            require_arrival(url, self.server.instance, self.server.port)
             self._store.set_fact("public_url", url)
             self._point(account, url)
             return self.server
@@ -98,3 +107,13 @@ class FrontDoor:
         self._store.record("voice", f"The Voice application now asks {url}/voice-answer.")
         if not self._store.fact(_BEFORE_US):
             self._store.set_fact(_BEFORE_US, json.dumps(previous))
+
+
+def _require_signature_secret(account: "Account") -> None:
+    if not account.signature_secret.get_secret_value():
+        raise MissingCredential(
+            "SIGNATURE_SECRET is missing, and the webhook server does not start without it: anybody who finds "
+            "its address could listen in on a session.",
+            "Copy the signature secret from the dashboard (API settings) into .env as SIGNATURE_SECRET, then "
+            "restart the kernel.",
+        )

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -61,6 +62,7 @@ def _answers(port: int) -> bool:
 def http_server(sock: socket.socket, app: "WSGIApplication") -> Any:
     """A waitress server on a listening socket; its `run` blocks."""
     from waitress.channel import HTTPChannel
+    from waitress.parser import HTTPRequestParser, ParsingError
     from waitress.server import create_server
     from waitress.task import ErrorTask
 
@@ -69,14 +71,27 @@ def http_server(sock: socket.socket, app: "WSGIApplication") -> Any:
 
         def execute(self) -> None:
             refusal = self.request.error
+            # A 5xx (an unknown Transfer-Encoding) would make the platform repeat what can only fail again.
+            code = refusal.code if refusal.code < HTTPStatus.INTERNAL_SERVER_ERROR else HTTPStatus.BAD_REQUEST
             body = json.dumps({"error": refusal.reason}).encode() + b"\n"
-            self.status = f"{refusal.code} {refusal.reason}"
+            self.status = f"{code:d} {HTTPStatus(code).phrase}"
             self.response_headers.append(("Content-Type", "application/json"))
             self.set_close_on_finish()
             self.content_length = len(body)
             self.write(body)
 
+    class Parser(HTTPRequestParser):  # type: ignore[misc]  # as above
+        """Refuses what makes waitress's own parser stumble, `http://[::1/` for one."""
+
+        def parse_header(self, header_plus: bytes) -> None:
+            try:
+                super().parse_header(header_plus)
+            except ValueError:
+                # Waitress would close without an answer, and log a stack with the paths of this machine.
+                raise ParsingError("Malformed request") from None
+
     class Channel(HTTPChannel):  # type: ignore[misc]  # as above
+        parser_class = Parser
         error_task_class = JsonRefusal
 
     server: Any = create_server(

@@ -2,7 +2,8 @@ r"""The lifeline: how the webhook server learns that nobody needs it any more.
 
 A notebook kernel can end in ways that run no clean-up (kill -9, "restart now", a laptop's battery). What
 the system does in every case is to close the dead process's sockets. So each kernel that uses the server
-keeps one connection to it open, and the server leaves when the last one closes.
+keeps one connection to it open. When the last connection of one owner closes, the server is told that this
+owner is gone, while others still hold it; when the last of all closes, it leaves.
 
     kernel                                server (127.0.0.1, a port of its own)
     TOKEN OWNER\n             ->
@@ -24,6 +25,7 @@ import secrets
 import socket
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Self
 
@@ -53,7 +55,7 @@ class Lifeline:
         Args:
             port: The server's lifeline port on this machine.
             token: The server's lifeline token.
-            owner: Whose bridges shall be hung up when nobody holds the server any more.
+            owner: Whose bridges shall be hung up when no connection of this owner is left.
             timeout: Seconds to wait for each answer.
 
         Raises:
@@ -136,6 +138,8 @@ class LifelineKeeper:
     Args:
         owners: Owners known from before, when this server replaces another one.
         on_owner: Called, from a thread, with all owners whenever a new one comes.
+        on_gone: Called, from a thread of its own, with an owner whose last connection closed while others
+            hold the server. With or without a bye: who went in good order has left nothing to clean up.
 
     Attributes:
         port: Where it listens on 127.0.0.1.
@@ -143,12 +147,18 @@ class LifelineKeeper:
         farewells: Gets one of `LEAVE` and `HAND_OVER` each time there is a reason to go.
     """
 
-    def __init__(self, owners: Iterable[str] = (), on_owner: Callable[[list[str]], None] | None = None) -> None:
+    def __init__(
+        self,
+        owners: Iterable[str] = (),
+        on_owner: Callable[[list[str]], None] | None = None,
+        on_gone: Callable[[str], None] | None = None,
+    ) -> None:
         self.token = secrets.token_urlsafe(24)
         self.farewells: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._owners = set(owners)
         self._on_owner = on_owner
-        self._holders = 0
+        self._on_gone = on_gone
+        self._holders: Counter[str] = Counter()  # open connections by owner
         self._leaving = False
         self._taken = threading.Event()
         self._lock = threading.Lock()
@@ -205,16 +215,16 @@ class LifelineKeeper:
                 connection.sendall(b"ok\n")
                 self.farewells.put(word)
             elif self._admit(word):
-                self._hold(connection)
+                self._hold(connection, word)
 
-    def _hold(self, connection: socket.socket) -> None:
+    def _hold(self, connection: socket.socket, owner: str) -> None:
         word = ""
         try:
             connection.sendall(b"ok\n")
             connection.settimeout(None)
             word = _line(connection)
         finally:
-            last = self._release()
+            last = self._release(owner)
             if word:
                 connection.sendall(b"last\n" if last else b"others\n")
 
@@ -227,15 +237,18 @@ class LifelineKeeper:
             if owner not in self._owners and self._on_owner:
                 self._on_owner(sorted({*self._owners, owner}))
             self._owners.add(owner)
-            self._holders += 1
+            self._holders[owner] += 1
             self._taken.set()
         return True
 
-    def _release(self) -> bool:
+    def _release(self, owner: str) -> bool:
         with self._lock:
-            self._holders -= 1
-            last = self._holders == 0
+            self._holders[owner] -= 1
+            gone = self._holders[owner] == 0
+            last = self._holders.total() == 0
             self._leaving = self._leaving or last
         if last:
             self.farewells.put(LEAVE)
+        elif gone and self._on_gone:
+            threading.Thread(target=self._on_gone, args=(owner,), name="lifeline-gone", daemon=True).start()
         return last

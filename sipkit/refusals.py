@@ -4,6 +4,8 @@ The texts of libraries are never passed on. A `requests` exception carries the w
 tokens and the SIP password in it, and the SDK pastes such texts into its own errors.
 """
 
+import json
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,9 +124,20 @@ def dial_uncertain() -> DialUncertain:
 
 
 def says_session_gone(body: str) -> bool:
-    """Tell whether an error body says that the session does not exist."""
-    text = body.casefold()
-    return "session" in text and any(words in text for words in ("not exist", "not found", "unknown session"))
+    """Tell whether an error body says that the session does not exist.
+
+    Only the platform's own words count: `message` and `description` of its error JSON. What stands between it and
+    us answers 404 as well, often with the address that was asked for, and every address here has "session" in it.
+    """
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return False
+    if not isinstance(told, dict):
+        return False
+    texts = [re.sub(r"\S*/\S*", "", str(told.get(name))).casefold() for name in ("message", "description")]
+    gone = ("not exist", "not found", "unknown session")
+    return any("session" in text and any(words in text for words in gone) for text in texts)
 
 
 def _dial_refused(text: str) -> PlatformError:

@@ -46,8 +46,8 @@ class WebhookServer:
 
     Args:
         settings: Where the data folder is, and what the server shall run with.
-        owner: Who holds the server; the bridges this owner dialled are hung up when the last
-            holder is gone.
+        owner: Who holds the server; the bridges this owner dialled are hung up when its last
+            connection is gone.
 
     Attributes:
         adopted: Whether `start` found a running server instead of starting one.
@@ -80,6 +80,11 @@ class WebhookServer:
         return self._running.pid
 
     @property
+    def instance(self) -> str:
+        """The random id its `/healthz` gives."""
+        return self._running.instance
+
+    @property
     def alive(self) -> bool:
         """Whether the server we hold answers `/healthz`."""
         state = self._state
@@ -99,11 +104,13 @@ class WebhookServer:
     def _log_path(self) -> Path:
         return self._settings.home / "server.log"
 
-    def start(self, port: int | None = None) -> Self:
+    def start(self, port: int | None = None, environment: str | None = None) -> Self:
         """Start the server, or adopt the one that runs.
 
         Args:
             port: Where it shall listen; 0 for any free port, None for what the settings say.
+            environment: Which account's server is wanted (`Account.environment`); one of another account
+                is replaced. The settings do not tell: a sandbox made anew is another account. None for any.
 
         Raises:
             PortTaken: Another program listens on that port.
@@ -115,19 +122,20 @@ class WebhookServer:
             if not turn.acquire(_START_PATIENCE + _LEAVE_PATIENCE):
                 raise ServerDidNotStart("Another notebook is starting the webhook server and does not finish.")
             try:
-                return self._start(wished)
+                return self._start(wished, environment)
             finally:
                 turn.release()
 
-    def _start(self, wished: int) -> Self:
+    def _start(self, wished: int, environment: str | None) -> Self:
         config = config_hash(self._settings)
         state = ServerState.read(self._state_path)
         if state and state.process.alive:
-            if state.config == config and wished in (0, state.port) and self._adopt(state):
+            stranger = environment is not None and state.environment() not in (environment, None)
+            if state.config == config and wished in (0, state.port) and not stranger and self._adopt(state):
                 return self
             if wished not in (0, state.port):
                 _refuse_taken(wished)  # before the old server is stopped: a refusal must change nothing
-            self._retire(state)
+            self._retire(state, leave=stranger or state.project != project_of(self._settings))
         else:
             _refuse_taken(wished)
         self._let_go()
@@ -147,14 +155,13 @@ class WebhookServer:
         self.adopted = True
         return True
 
-    def _retire(self, state: ServerState) -> None:
+    def _retire(self, state: ServerState, *, leave: bool) -> None:
         """Stop a server that does not fit (any more).
 
-        The next one takes over its bridges, unless it will talk to another account: then nobody
-        but the old server can hang them up.
+        The next one takes over its bridges, unless it will talk to another account (`leave`): then
+        nobody but the old server can hang them up.
         """
-        same = state.project == project_of(self._settings)
-        word = lifeline.HAND_OVER if same else lifeline.LEAVE
+        word = lifeline.LEAVE if leave else lifeline.HAND_OVER
         try:
             lifeline.command(state.lifeline_port, state.lifeline_token, word)
         except TimeoutError:

@@ -10,7 +10,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sipkit.http_server import HOST
 from sipkit.processes import ProcessMark, write_private
@@ -75,13 +75,22 @@ class ServerState:
 
     def healthy(self) -> bool:
         """Whether that very server answers `/healthz` now."""
-        return self.process.alive and _instance_at(self.port) == self.instance
+        return self._health() is not None
+
+    def environment(self) -> str | None:
+        """Which account that server works for, as its `/healthz` says; None if it does not answer."""
+        health = self._health()
+        return None if health is None else str(health.get("environment"))
+
+    def _health(self) -> dict[str, Any] | None:
+        health = _health_at(self.port) if self.process.alive else None
+        return health if health is not None and health.get("instance") == self.instance else None
 
 
 def config_hash(settings: Settings) -> str:
     """What a server must have in common with us to be adopted: settings, code and Python.
 
-    The notebook's reader edits `webhooks.py`, runs the cell again, and expects the new code to answer.
+    The notebook's reader edits `webhooks/desk.py`, runs the cell again, and expects the new code to answer.
     """
     digest = hashlib.sha256(f"{settings.fingerprint()}:{sys.executable}".encode())
     package = Path(__file__).parent
@@ -96,14 +105,14 @@ def project_of(settings: Settings) -> str:
     return f"{settings.mode}:{settings.video_api_key or ''}"
 
 
-def _instance_at(port: int) -> str | None:
+def _health_at(port: int) -> dict[str, Any] | None:
     # http.client, because urllib would ask a proxy of the environment for an address of this machine.
     connection = http.client.HTTPConnection(HOST, port, timeout=_HEALTH_PATIENCE)
     try:
         connection.request("GET", "/healthz")
         answer = json.loads(connection.getresponse().read(_ANSWER_BYTES))
-        return str(answer["instance"])
-    except (OSError, ValueError, TypeError, KeyError, http.client.HTTPException):
+        return answer if isinstance(answer, dict) else None
+    except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
         connection.close()

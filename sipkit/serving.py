@@ -6,8 +6,9 @@ The story of a notebook's server, from top to bottom of `main`:
     listen                  one socket, no SO_REUSEPORT: there can never be a second, silent listener
     serve                   waitress, 4 threads: one call out that takes a second must not delay a webhook
     keep the lifeline       and write server.json, so that kernels find us
-    wait                    for the last holder to leave, a signal, or a request to go
-    hang up                 what those holders dialled and nobody watches any more (10 s at most)
+    wait                    for the last holder to leave, a signal, or a request to go; meanwhile hang up
+                            what a holder dialled who is gone while others stay
+    hang up                 what all holders dialled and nobody watches any more (10 s at most)
     leave                   with the ngrok agent, if a notebook that died left one
 
 A server started by hand (`python webhook_server.py`) is its user's to start and to stop: it has a port
@@ -102,7 +103,14 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
             keeper.port, keeper.token, config, project_of(settings), tuple(owners),
         ).write(path)  # fmt: skip
 
-    keeper = LifelineKeeper(former.owners if former else (), write_state)
+    def hang_up_after(owner: str) -> None:
+        try:
+            if done := hang_up_bridges(cloud.account, store, [owner]):
+                log.info("a notebook went away; %d of its bridges dealt with", done)
+        except SipkitError as error:
+            log.warning("a notebook went away, and its bridges could not be looked up: %s", error.message)
+
+    keeper = LifelineKeeper(former.owners if former else (), write_state, hang_up_after)
     _on_signals(lambda: keeper.farewells.put(LEAVE))
     keeper.start(FIRST_HOLDER_WITHIN)
     write_state(keeper.owners)

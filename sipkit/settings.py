@@ -30,7 +30,7 @@ REQUIRED: Final = (
     "voice_api_secret",
     "conference_number",
 )
-"""Without any one of these there is no live call."""
+"""Without any one of these there is no live account to talk to."""
 
 CREDENTIALS: Final = (*REQUIRED, "vonage_application_id", "vonage_private_key", "signature_secret")
 """Any one of these means that the live account is wanted."""
@@ -52,9 +52,12 @@ class Settings(BaseSettings):
         voice_api_secret: Its secret; also the SIP password.
         conference_number: The number that phones and the bridge dial; E.164 digits without ``+``.
         vonage_application_id: The voice application to point at the webhook server.
-        vonage_private_key: The application's private key: a path, or the PEM text itself.
-        signature_secret: The account's signature secret, which signs the webhooks.
-        server_url: A public address that leads to the webhook server, if there is one already.
+        vonage_private_key: The application's private key. Nothing uses it yet: it belongs to the unified
+            Vonage Video environment, which is not supported.
+        signature_secret: The account's signature secret, which signs the webhooks. The webhook server needs it;
+            rooms and tokens do not.
+        server_url: A public address that leads to `webhook_port`, if there is one already. In the sandbox only
+            an address of this machine counts, and only for a server started by hand.
         ngrok_authtoken: For the tunnel, when there is no such address.
         pin_length: Digits of a PIN, 4 to 10.
         webhook_port: Port of the webhook server on 127.0.0.1; 0 takes any free one.
@@ -134,30 +137,6 @@ class Settings(BaseSettings):
         if self.sipkit_store_url is not None:
             return self.sipkit_store_url.get_secret_value()
         return f"sqlite:///{self.home / 'sipkit.db'}"
-
-    def private_key_pem(self) -> SecretStr | None:
-        """Return the application's private key as PEM text, reading the file if a path was given.
-
-        Raises:
-            SettingsError: If the file cannot be read or holds no PEM. Names the path, never the text.
-        """
-        if self.vonage_private_key is None:
-            return None
-        given = self.vonage_private_key.get_secret_value()
-        if given.lstrip().startswith("-----BEGIN"):
-            # One line in .env: line breaks were written as \n.
-            return SecretStr(given.replace("\\n", "\n"))
-        path = self.project_root / Path(given).expanduser()
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"VONAGE_PRIVATE_KEY names {path}, which cannot be read ({type(error).__name__}).",
-                "Download the application's private key from the dashboard and give its path.",
-            ) from None
-        if not text.lstrip().startswith("-----BEGIN"):
-            raise SettingsError(f"VONAGE_PRIVATE_KEY names {path}, which is no PEM file.")
-        return SecretStr(text)
 
     def child_environ(self) -> dict[str, str]:
         """Return a whole environment for a child process that shall load these same settings.

@@ -91,7 +91,7 @@ class Switchboard:
         return cls(settings, cloud, store)
 
     def __repr__(self) -> str:
-        return f"<Switchboard {self.mode}{', closed' if self._closed else ''}>"
+        return f"<Switchboard {self.mode}{', closed' if self.closed else ''}>"
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +103,11 @@ class Switchboard:
     def mode(self) -> Literal["sandbox", "live"]:
         """Who answers; only to be shown."""
         return self._cloud.mode
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called; a closed switchboard only says so."""
+        return self._closed
 
     @property
     def number(self) -> str:

@@ -5,14 +5,26 @@ One protocol, three ways:
     NoTunnel        the sandbox is on this machine and needs none
     StaticTunnel    SERVER_URL: the learner's own address already leads here
     NgrokTunnel     the ngrok agent, through pyngrok (see `ngrok`)
+
+Whichever it is: before a number is pointed at the address, `require_arrival` sees that it leads here.
 """
 
+import json
+import time
 from typing import Protocol
 
+from sipkit.errors import SettingsError, TunnelError
 from sipkit.ngrok import DEADLINE, NgrokTunnel
+from sipkit.refusals import on_this_machine, proxies_for
 from sipkit.settings import Settings
 
-__all__ = ["NgrokTunnel", "NoTunnel", "StaticTunnel", "Tunnel", "tunnel_for"]
+__all__ = ["NgrokTunnel", "NoTunnel", "StaticTunnel", "Tunnel", "check_server_url", "require_arrival", "tunnel_for"]
+
+_ATTEMPTS = 4  # a tunnel opened just now may need a moment
+_PAUSE = 0.5  # seconds between two of them
+_PATIENCE = (2.0, 3.0)  # seconds to connect, and seconds of silence while waiting for an answer
+_ANSWER_BYTES = 65536
+_NO_BROWSER = {"ngrok-skip-browser-warning": "1"}  # ngrok.com/docs/errors/err_ngrok_6024
 
 
 class Tunnel(Protocol):
@@ -67,6 +79,82 @@ class StaticTunnel:
     def close(self) -> None:
         """Forget the address."""
         self.url = None
+
+
+def check_server_url(settings: Settings) -> None:
+    """Refuse an own public address that cannot lead to the server, before anything is started.
+
+    Raises:
+        SettingsError: It is an address of this machine only, or the server's port is not settled.
+    """
+    if settings.mode == "sandbox" or not settings.server_url:
+        return
+    if on_this_machine(settings.server_url):
+        raise SettingsError(
+            f"SERVER_URL is {settings.server_url}, which only programs on this machine reach.",
+            "Set SERVER_URL in .env to an address that Vonage reaches, or leave it empty and set NGROK_AUTHTOKEN.",
+        )
+    if not settings.webhook_port:
+        raise SettingsError(
+            "SERVER_URL is set, but WEBHOOK_PORT is 0: the webhook server would take any free port, "
+            "and nothing would lead from SERVER_URL to it.",
+            "Set WEBHOOK_PORT in .env to the port of 127.0.0.1 that SERVER_URL leads to, such as 5000.",
+        )
+
+
+def require_arrival(url: str, instance: str, port: int) -> None:
+    """Make sure that a request to a public address arrives at our webhook server.
+
+    Args:
+        url: The public address, without a path.
+        instance: What our server's `/healthz` says of itself.
+        port: Where our server listens on 127.0.0.1; only to be shown.
+
+    Raises:
+        TunnelError: Nobody answers there, or somebody else.
+    """
+    saw = ""
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_PAUSE if attempt else 0.0)
+        saw = _arrives(url, instance)
+        if not saw:
+            return
+    raise TunnelError(
+        f"{url} does not lead to the webhook server: {saw}.",
+        f"Make it lead to http://127.0.0.1:{port}, where the server listens, path and body unchanged, and try "
+        f"again; {url}/healthz shows who answers. A router that keeps its own network from its public address "
+        "needs the name in this machine's hosts file or a tunnel.",
+    )
+
+
+def _arrives(url: str, instance: str) -> str:
+    """Ask once who answers at a public address; empty if we do, else what was seen there."""
+    import requests
+
+    body = b""
+    try:
+        with requests.get(
+            f"{url}/healthz",
+            headers=_NO_BROWSER,
+            proxies=proxies_for(url),
+            timeout=_PATIENCE,
+            allow_redirects=False,  # an answer webhook is to be answered, not to be sent elsewhere
+            stream=True,
+        ) as answer:
+            status = answer.status_code
+            for piece in answer.iter_content(_ANSWER_BYTES):
+                body += piece
+                if len(body) > _ANSWER_BYTES:
+                    break
+    except requests.exceptions.SSLError:
+        return "its certificate is not one that the public authorities vouch for"
+    except requests.RequestException:
+        return "no answer comes from there"
+    try:
+        told = json.loads(body)["instance"]
+    except (ValueError, TypeError, KeyError):
+        return f"another program answers there (HTTP {status})"
+    return "" if told == instance else "another webhook server answers there"
 
 
 def tunnel_for(settings: Settings) -> Tunnel:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +13,12 @@ import pytest
 from sipkit import lessons
 from sipkit.errors import SettingsError, SipkitError
 from sipkit.lessons import Kit, checks, navigation, story
-from sipkit.lessons.kit import MODES
+from sipkit.lessons.kit import MODES, NOT_TOLD
 from sipkit.lessons.shown import Ladder, Step, hidden
 from sipkit.switchboard import Switchboard
 from sipkit.timeline import Event
 from sipkit.widgets import CallPanel
+from tests.standins.odd_platform import odd_platform
 
 ACCOUNT = """
 VIDEO_API_KEY=40001234
@@ -90,6 +93,57 @@ def test_cleaning_up_touches_only_this_notebooks_calls(kit: Kit) -> None:
         assert kit.board.bridge(room) is not None
         kit.hang_up_everything()
         assert kit.board.bridge(room) is None
+
+
+def test_a_call_that_may_be_up_is_not_called_hung_up(
+    kit: Kit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hang-up that finds no leg, or cannot be asked for, is told with its reason; the others are hung up."""
+    board = kit.board
+    lost = board.open_room("lost")
+    board._store.claim_bridge(lost, board.owner)  # what a dial whose answer was lost leaves behind
+    found = board.open_room("found")
+    board.start_webhook_server()
+    board.dial_out(found)
+    capsys.readouterr()
+    kit.clean_up()
+    assert capsys.readouterr().out.startswith(
+        "The call of room 'lost' may still be up. The answer to the dial was lost."
+    )
+    assert (board.bridge(lost) is None, board.bridge(found) is None) == (False, True)
+    account = board._cloud.account()
+    with monkeypatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as taken:
+        nowhere = replace(account, video_api_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        taken.close()
+        patch.setattr(board._cloud, "account", lambda: nowhere)
+        kit.hang_up_everything()
+    assert re.match(r"The call of room 'lost' may still be up\. .*\nFix: ", capsys.readouterr().out)
+    monkeypatch.setattr("sipkit.bridges.PATIENCE", 0.0)
+    kit.hang_up_everything()
+    assert capsys.readouterr().out == "All calls are hung up.\n"
+
+
+def test_what_the_platform_does_not_tell_is_not_zero(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a list of connections the verdict is "does not tell", and a room that does tell still counts."""
+    room = kit.board.open_room("standup")
+    with odd_platform(kit._cloud, kit._cloud.account()) as platform:
+        platform.answers["/connection"] = (404, "{}")
+        assert kit.connections(room) == NOT_TOLD
+        assert kit.wait_until_quiet(room) == {"connections in the session": NOT_TOLD, "legs in the conversation": 0}
+        # Live there is no ledger to look into, only these lists.
+        monkeypatch.setattr(Switchboard, "mode", "live")
+        assert kit.wait_until_silent() == NOT_TOLD
+    assert kit.wait_until_silent() == 0
+
+
+def test_restoring_says_whether_there_was_something(kit: Kit, capsys: pytest.CaptureFixture[str]) -> None:
+    """The webhooks of before are claimed to be back only if there were some and they were put back."""
+    kit.restore_application()
+    assert "nothing to restore" in capsys.readouterr().out
+    kit.board.start_webhook_server()
+    for expected in ("has the webhooks it had before", "nothing to restore"):
+        kit.restore_application()
+        assert expected in capsys.readouterr().out
 
 
 def test_the_application_is_shown_without_its_host(kit: Kit) -> None:

@@ -1,5 +1,6 @@
 """What the webhook server's life hangs on: the lifeline, marks of processes, locks on files."""
 
+import queue
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,27 @@ def test_holders_are_counted() -> None:
     three.drop()
     assert keeper.farewells.get(timeout=5) == lifeline.LEAVE
     assert keeper.owners == ["before", "one", "three", "two"]
+    keeper.refuse()
+
+
+def test_the_last_connection_of_an_owner_is_told() -> None:
+    """Of two connections of one owner only the second's end is told, with a bye or without, while others stay."""
+    gone: queue.SimpleQueue[str] = queue.SimpleQueue()
+    keeper = LifelineKeeper(on_gone=gone.put)
+    keeper.start(first_holder_within=60)
+    stays = Lifeline.take(keeper.port, keeper.token, "stays")
+    one, two, polite = (Lifeline.take(keeper.port, keeper.token, name) for name in ("dials", "dials", "polite"))
+    assert not one.release()
+    assert not polite.release()
+    assert gone.get(timeout=5) == "polite"
+    two.drop()
+    assert gone.get(timeout=5) == "dials"
+    again = Lifeline.take(keeper.port, keeper.token, "dials")
+    assert not again.release()
+    assert gone.get(timeout=5) == "dials"
+    stays.drop()
+    assert keeper.farewells.get(timeout=5) == lifeline.LEAVE  # which is about all owners
+    assert gone.empty()
     keeper.refuse()
 
 

@@ -1,6 +1,7 @@
 """The notebook's webhook server, as a real process: started, adopted, replaced, asked."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -213,4 +214,34 @@ def test_what_never_reaches_the_app_is_refused_in_json(folder: Settings) -> None
     assert said.startswith(b"HTTP/1.0 400")
     assert b"application/json" in said
     assert server.alive
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"POST /voice-answer HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /voice-answer HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+        b"GET http://[::1/voice HTTP/1.1\r\n\r\n",
+        b"GET http://[fe80::zz]/ HTTP/1.1\r\n\r\n",
+        b"GET http://\xe2\x84\x80.example/ HTTP/1.1\r\n\r\n",
+        b"POST /voice-answer HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST /voice-answer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["coding", "codings", "bracket", "address", "netloc", "length", "chunk"],
+)
+def test_requests_that_trip_the_parser(folder: Settings, request_head: bytes) -> None:
+    """What the HTTP library stumbles over is one line of JSON and a 400, and the log shows no path of ours."""
+    server = WebhookServer(folder, "kernel").start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as visitor:
+        visitor.sendall(request_head)
+        said = b"".join(iter(lambda: visitor.recv(4096), b""))
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"400"
+    assert b"application/json" in head
+    assert "error" in json.loads(body)
+    assert server.alive
+    assert "Traceback" not in server.log()
+    assert "exception" not in server.log()
+    assert ".py" not in server.log()
     server.stop()

@@ -198,6 +198,31 @@ def ledger(sandbox: "SandboxInfo") -> dict[str, list[dict[str, Any]]]:
     return told
 
 
+def test_killed_dialler_leaves_no_bridge_while_another_notebook_stays(
+    sandbox: "SandboxInfo", sandbox_env: Path, wait_until: WaitUntil
+) -> None:
+    """Kill -9 of the kernel that dialled ends its leg, although another one holds the server, which stays."""
+    then = "import threading; threading.Event().wait()"
+    with (
+        holder("another") as (other, pid, port, _),
+        subprocess.Popen(
+            [sys.executable, "-u", "-c", LESSON + then], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        ) as dialler,
+    ):
+        assert dialler.stdout is not None
+        assert dialler.stdout.readline().split() == [str(pid), str(port)]
+        wait_until(lambda: ledger(sandbox)["legs"], 10, "the bridge's leg")
+        dialler.kill()
+        wait_until(lambda: not any(ledger(sandbox).values()), 15, "the sandbox to be empty")
+        assert other.poll() is None
+        assert ask(port)[1]["pid"] == pid
+        with contextlib.closing(Store.open(Settings.load().store_url, f"sandbox:{sandbox.video_api_key}", 4)) as store:
+            wait_until(lambda: not store.living_bridges(), 5, "the bridge's end on record")
+            wait_until(lambda: "The notebook went away" in store.events()[-1].text, 5, "the timeline to say why")
+        other.kill()
+        wait_until(lambda: not runs(pid), 15, "the server to leave with its last holder")
+
+
 def test_killed_kernel_leaves_no_server_and_no_bridge(
     sandbox: "SandboxInfo", sandbox_env: Path, wait_until: WaitUntil
 ) -> None:

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from sipkit.cloud import cloud_for
 from sipkit.server import WebhookServer
 from sipkit.settings import Settings
+from sipkit.switchboard import Switchboard
+from sipkit.voice import point_application
 from tests.standins.holders import ROOT, WaitUntil, ask, folder, listens
 
 __all__ = ["folder"]  # a fixture: pytest finds it by its name here
@@ -67,6 +70,34 @@ def test_other_servers_run_the_app(folder: Settings, server: str, wait_until: Wa
         try:
             wait_until(lambda: process.poll() is not None or listens(port), 30, "the server to listen")
             assert ask(port)[1]["ok"] is True
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.mark.parametrize("server", ["granian", "flask"])
+def test_other_servers_take_calls_in_the_sandbox(board: Switchboard, server: str, wait_until: WaitUntil) -> None:
+    """Told its own address by SERVER_URL, a server run by granian or flask asks a real phone for its PIN and more."""
+    with socket.create_server(("127.0.0.1", 0)) as finder:
+        port = finder.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = (
+        ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "webhook_server:app"]
+        if server == "granian"
+        else ["flask", "--app", "webhook_server", "run", "--port", str(port)]
+    )
+    room = board.open_room("standup")
+    with from_command_line(command, Settings.load(server_url=url)) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or listens(port), 30, "the server to listen")
+            point_application(cloud_for(Settings.load(), hold=False).account(), url)
+            phone = board.phone()
+            phone.wait_for("answered")
+            phone.wait_until_heard(lambda heard: heard.level_dbfs > -60)
+            phone.keys(f"{room.pin}#")
+            assert [caller.state for caller in board.wait_for_callers(room, 1)] == ["joined"]
+            phone.hang_up()
+            assert board.wait_for_callers(room, 0) == []
         finally:
             process.terminate()
             process.wait(10)

@@ -9,7 +9,7 @@ import pytest
 
 from sipkit.cloud import LiveCloud, cloud_for
 from sipkit.errors import MissingCredential, SettingsError
-from sipkit.settings import Settings, find_project_root
+from sipkit.settings import REQUIRED, Settings, find_project_root
 
 LIVE = {
     "VIDEO_API_KEY": "46000001",
@@ -65,6 +65,25 @@ def test_env_example_names_every_setting() -> None:
     example = (Path(__file__).parent.parent / ".env.example").read_text("utf-8")
     named = {line.partition("=")[0] for line in example.splitlines() if "=" in line and line[0] != "#"}
     assert named == {name.upper() for name in Settings.model_fields if name != "project_root"}
+
+
+def test_env_example_says_what_belongs_together() -> None:
+    """Its first part, "all or none", is what the live account needs; nothing in its other parts is asked for."""
+    example = (Path(__file__).parent.parent / ".env.example").read_text("utf-8")
+    part = example.partition("all or none\n")[2].partition("# ---")[0]
+    named = [line.partition("=")[0].lower() for line in part.splitlines() if line and line[0] != "#"]
+    assert named == [*REQUIRED, "signature_secret"]
+
+
+def test_first_part_of_the_example_is_enough(project: Path) -> None:
+    """With the six lines of the first part filled in and the rest as it is, the settings are a live account's."""
+    example = (Path(__file__).parent.parent / ".env.example").read_text("utf-8")
+    for name, value in {**LIVE, "SIGNATURE_SECRET": "signs-the-webhooks"}.items():
+        example = example.replace(f"\n{name}=\n", f"\n{name}={value}\n")
+    (project / ".env").write_text(example, "utf-8")
+    account = cloud_for(Settings.load()).account()
+    assert account.mode == "live"
+    assert account.signature_secret.get_secret_value() == "signs-the-webhooks"
 
 
 @pytest.mark.parametrize("names", [LIVE, TUTORIAL], ids=["capitals", "tutorial"])
@@ -197,18 +216,6 @@ def test_secrets_stay_out_of_every_repr(project: Path) -> None:
     shown = [repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json(), repr(account)]
     assert not [text for text in shown if "secret-value" in text]
     assert repr(settings) == "Settings(mode='live', pin_length=4)"
-
-
-def test_private_key_by_path_and_as_text(project: Path) -> None:
-    """The private key may be a path, relative to the project, or PEM text on one line."""
-    pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-    (project / "private.key").write_text(pem, "utf-8")
-    for given in ("private.key", pem.replace("\n", "\\n")):
-        found = Settings.load(vonage_private_key=given, mode="live", **_by_field()).private_key_pem()
-        assert found is not None
-        assert found.get_secret_value() == pem
-    with pytest.raises(SettingsError, match=r"missing\.key"):
-        Settings.load(vonage_private_key="missing.key", **_by_field()).private_key_pem()
 
 
 def _by_field() -> dict[str, str]:

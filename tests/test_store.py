@@ -128,12 +128,13 @@ def test_longest_pin(store: Store, url: str) -> None:
 
 
 def test_renewed_session(store: Store, room: Room) -> None:
-    """A renewed room keeps its PIN, ends its bridge, says so; a second renewal of the same loss changes nothing."""
+    """A renewed room keeps its PIN and says so; not while its bridge lives, and not twice for the same loss."""
     bridge, _ = store.claim_bridge(room, "me")
+    assert store.renew_session("standup", "SESSION", "NEXT") == room
+    assert store.living_bridge(room) == bridge
+    assert store.end_bridge(bridge.id, "hung up")
     renewed = store.renew_session("standup", "SESSION", "NEXT")
     assert (renewed.session_id, renewed.pin, renewed.reopened) == ("NEXT", room.pin, True)
-    assert store.living_bridge(room) is None
-    assert store.bridge(bridge.id) is not None
     assert store.renew_session("standup", "SESSION", "LATER") == renewed
     with pytest.raises(RoomNotFound):
         store.renew_session("retro", "SESSION", "NEXT")

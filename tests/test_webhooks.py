@@ -190,14 +190,39 @@ def test_public_address(settings: Settings, store: Store, monkeypatch: pytest.Mo
     assert f'"{PUBLIC}/voice-dtmf"' in Platform(app).post("voice-answer", call).text
 
 
-def test_server_url_counts_live_only(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SERVER_URL is the live server's address; the sandbox never leaves this machine."""
-    monkeypatch.setenv("SIPKIT_LOCAL_URL", "http://127.0.0.1:5000")
-    live = dict.fromkeys(("video_api_key", "video_api_secret", "voice_api_key", "voice_api_secret"), "x")
-    here = {"home": settings.home, "server_url": PUBLIC, "conference_number": "12025550100"}
-    for mode, wanted in (("live", PUBLIC), ("sandbox", "http://127.0.0.1:5000")):
-        app = create_app(Settings.load(mode=mode, **here, **live), ACCOUNT, store)
-        assert f'"{wanted}/voice-dtmf"' in Platform(app).post("voice-answer", {"uuid": "leg"}).text
+LOOPBACK = "http://127.0.0.1:5000"
+LIVE = dict.fromkeys(("video_api_key", "video_api_secret", "voice_api_key", "voice_api_secret"), "x")
+
+
+@pytest.mark.parametrize(
+    ("mode", "server_url", "local_url", "wanted"),
+    [
+        ("live", PUBLIC, LOOPBACK, PUBLIC),
+        ("sandbox", PUBLIC, LOOPBACK, LOOPBACK),
+        ("sandbox", "http://localhost:6000", "", "http://localhost:6000"),
+        ("sandbox", "http://127.0.0.1:6000", LOOPBACK, LOOPBACK),
+        ("sandbox", PUBLIC, "", None),
+        ("live", "http://127.0.0.1:6000", LOOPBACK, None),
+        ("live", "http://[::1]:6000", "", None),
+        ("live", None, LOOPBACK, None),
+    ],
+)
+def test_each_cloud_is_told_an_address_it_reaches(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    mode: str, server_url: str | None, local_url: str, wanted: str | None,
+) -> None:  # fmt: skip
+    """Vonage is never told an address of this machine, nor the sandbox one elsewhere; without any: the fix."""
+    monkeypatch.setenv("SIPKIT_LOCAL_URL", local_url)
+    here = {"home": settings.home, "server_url": server_url, "conference_number": "12025550100"}
+    app = create_app(Settings.load(mode=mode, **here, **LIVE), ACCOUNT, store)
+    answer = Platform(app).post("voice-answer", {"uuid": "leg", "from": NUMBER})
+    if wanted:
+        assert f'"{wanted}/voice-dtmf"' in answer.text
+        return
+    assert answer.json == ncco.goodbye(ncco.SORRY)
+    way = "Set SERVER_URL to the public address" if mode == "live" else "Set SERVER_URL to the address this server"
+    assert way in caplog.text
+    assert way in store.events()[-1].text
 
 
 # PIN

@@ -106,6 +106,20 @@ class TestCallPanel:
         assert time.monotonic() - begin < 5
         panel.close()
 
+    def test_a_call_that_stays_on_record_says_why(
+        self, board: Switchboard, room: Room, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A hang-up that finds no leg of a lost dial yet shows the reason, and Hang up can be pressed again."""
+        board._store.claim_bridge(room, board.owner)  # what a dial whose answer was lost leaves behind
+        panel = CallPanel(board, room)
+        panel.hang_up.click()
+        assert "Try again" in panel.view.error
+        assert panel.view.state == "dialing"
+        assert not panel.hang_up.disabled
+        monkeypatch.setattr("sipkit.bridges.PATIENCE", 0.0)
+        panel.hang_up.click()
+        assert (panel.view.state, panel.view.error) == ("idle", "")
+
     def test_a_call_that_nobody_answers_fails(self, board: Switchboard, room: Room) -> None:
         """A bridge that is gone before it was answered is a failure, not "idle" without a word."""
         panel = CallPanel(board, room)
@@ -339,6 +353,18 @@ class TestRefresher:
         assert good.wait(10)
         refresher.stop()
         assert [str(error).partition("\n")[0] for error in told] == ["gone"]
+
+    def test_a_closed_board_is_looked_at_once_more(
+        self, board: Switchboard, room: Room, wait_until: Callable[..., Any]
+    ) -> None:
+        """A panel whose board was closed under it says so in its banner, and its thread ends."""
+        panel = CallPanel(board, room)
+        assert not board.closed
+        board.close()
+        assert board.closed
+        assert panel._refresher is not None
+        wait_until(lambda: not panel._refresher.alive, what="the thread's end")
+        assert "closed" in panel.view.error
 
     def test_all_threads_of_a_board_end_together(self, board: Switchboard) -> None:
         """What is called before a board closes leaves no thread looking at it."""

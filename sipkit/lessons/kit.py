@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import requests
 
@@ -27,6 +27,8 @@ ROOMS = ("check your setup", "standup", "retrospective", "town hall", "farewell"
 """The rooms the lessons open."""
 QUIET_SECONDS = 15.0
 """How long the last legs may take to be gone after a hang-up."""
+NOT_TOLD: Final = "the platform does not tell"
+"""Stands where a number would, if the platform does not give one: that is not zero."""
 
 _open: list["Kit"] = []
 
@@ -61,10 +63,9 @@ class Kit:
         self._cloud: Cloud = cloud_for(Settings.load(), hold=False)
         events = self.board.events()
         self.since = events[-1].id if events else 0
-        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Kit {self.board.mode}{', closed' * self._closed}>"
+        return f"<Kit {self.board.mode}{', closed' * self.board.closed}>"
 
     # What lessons show
 
@@ -109,9 +110,10 @@ class Kit:
         """Draw the SIP messages of the room's newest call (sandbox only: Vonage does not show its SIP)."""
         return sip_ladder(self.board.trace(), room.session_id, ended=self.board.bridge(room) is None)
 
-    def connections(self, room: Room) -> int:
-        """Ask the platform how many connections the room's session has."""
-        return len(self.video.connections(room.session_id) or [])
+    def connections(self, room: Room) -> int | str:
+        """Ask the platform how many connections the room's session has; `NOT_TOLD` if it does not say."""
+        found = self.video.connections(room.session_id)
+        return NOT_TOLD if found is None else len(found)
 
     def wrong_pin(self) -> str:
         """Digits of the right length that are the PIN of no open room."""
@@ -121,60 +123,83 @@ class Kit:
 
     # How lessons end
 
-    def wait_until_quiet(self, room: Room, timeout: float = QUIET_SECONDS) -> dict[str, int]:
+    def wait_until_quiet(self, room: Room, timeout: float = QUIET_SECONDS) -> dict[str, int | str]:
         """Wait until the platform lists nothing of the room any more; return what it lists.
+
+        What it does not tell is not waited for, and says so in its place (`NOT_TOLD`).
 
         Raises:
             WaitTimeout: Something is still connected.
         """
-        self.board.wait_for(lambda: not any(self._left(room).values()), timeout, "the last leg to leave")
+        nothing = {0, NOT_TOLD}
+        self.board.wait_for(lambda: nothing.issuperset(self._left(room).values()), timeout, "the last leg to leave")
         return self._left(room)
 
-    def _left(self, room: Room) -> dict[str, int]:
+    def _left(self, room: Room) -> dict[str, int | str]:
         left = {"connections in the session": self.connections(room)}
         if self.board.mode == "sandbox":
             legs = self.board.trace().ledger()["legs"]
             left["legs in the conversation"] = sum(leg["conversation"] == room.session_id for leg in legs)
         return left
 
-    def wait_until_silent(self, timeout: float = QUIET_SECONDS) -> int:
-        """Wait until the platform lists no call of this project; return how many it lists.
+    def wait_until_silent(self, timeout: float = QUIET_SECONDS) -> int | str:
+        """Wait until the platform lists no call of this project; return how many, or `NOT_TOLD`.
 
         Raises:
             WaitTimeout: A call is still up.
         """
-        self.board.wait_for(lambda: self._calls() == 0, timeout, "the last call to end")
+        self.board.wait_for(lambda: self._calls() in {0, NOT_TOLD}, timeout, "the last call to end")
         return self._calls()
 
-    def _calls(self) -> int:
+    def _calls(self) -> int | str:
         if self.board.mode == "sandbox":
             return len(self.board.trace().ledger()["legs"])
-        return sum(map(self.connections, self.board.rooms()))
+        counts = [self.connections(room) for room in self.board.rooms()]
+        known = sum(count for count in counts if isinstance(count, int))
+        # What is known to be up is told first: it is what can be hung up.
+        return known or (NOT_TOLD if NOT_TOLD in counts else 0)
 
     def restore_application(self) -> None:
-        """Give the voice application the webhooks it had before the lessons, and say so. Safe to run twice."""
-        self.board.restore_application()
-        print("The voice application has the webhooks it had before.")  # noqa: T201 - as below
+        """Give the voice application the webhooks it had before the lessons, and say so. Safe to run twice.
+
+        Raises:
+            AuthenticationRefused, PlatformError, PlatformUnreachable: It still has ours.
+        """
+        if self.board.restore_application():
+            print("The voice application has the webhooks it had before.")  # noqa: T201 - as below
+        else:
+            print("There was nothing to restore: no former webhooks are on record.")  # noqa: T201 - as below
 
     def clean_up(self) -> None:
-        """Hang up what this notebook dialled, and say so. Safe to run twice."""
-        self._hang_up(lambda bridge: bridge.owner == self.board.owner)
-        print("The calls of this notebook are hung up.")  # noqa: T201 - the one line a clean-up cell shows
+        """Hang up what this notebook dialled, and say so, or what is still up and why. Safe to run twice."""
+        up = self._hang_up(lambda bridge: bridge.owner == self.board.owner)
+        print(up or "The calls of this notebook are hung up.")  # noqa: T201 - all that a clean-up cell shows
 
     def hang_up_everything(self) -> None:
-        """Hang up every bridge of this project, whichever notebook dialled it. Safe to run twice."""
-        self._hang_up(lambda _bridge: True)
-        print("All calls are hung up.")  # noqa: T201 - as above
+        """Hang up every bridge of this project, whichever notebook dialled it, and say so. Safe to run twice."""
+        up = self._hang_up(lambda _bridge: True)
+        print(up or "All calls are hung up.")  # noqa: T201 - as above
 
-    def _hang_up(self, ours: Callable[[Bridge], bool]) -> None:
+    def _hang_up(self, ours: Callable[[Bridge], bool]) -> str:
+        """Hang up room by room, one failure saving none of the others; return what may be up, and why."""
+        problems = []
         for room in self.board.rooms():
             bridge = self.board.bridge(room)
-            if bridge is not None and ours(bridge):
-                self.board.hang_up(room)
+            if bridge is None or not ours(bridge):
+                continue
+            try:
+                reason = self.board.hang_up(room).reason
+            except SipkitError as error:
+                reason = str(error)
+            left = self.board.bridge(room)
+            if left is not None and left.id == bridge.id:
+                problems.append(f"The call of room {room.name!r} may still be up. {reason}")
+        return "\n".join(problems)
 
     def close(self) -> None:
         """Let go of everything: hang up, stop the panels' threads, leave the webhook server and the sandbox."""
-        self._closed = True
         stop_all(self.board)
-        self.board.close()
-        self._cloud.close()
+        try:
+            self.board.close()
+        finally:
+            self._cloud.close()

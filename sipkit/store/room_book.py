@@ -8,9 +8,8 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from sipkit.errors import RoomNotFound
 from sipkit.pins import generate_pin
 from sipkit.rooms import Room, checked_name
-from sipkit.store.bridge_book import end_bridges
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_room, one, open_rooms, room_row
+from sipkit.store.rows import Condition, as_room, bridge_row, one, open_rooms, room_row
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
 
 
@@ -83,11 +82,11 @@ class RoomBook(Database):
     def renew_session(self, name: str, old_session_id: str, new_session_id: str) -> Room:
         """Give the room a new session in place of one the platform has forgotten; the PIN stays.
 
-        A bridge into the old session is gone with it. If another process renewed the room first,
-        its session stays and `new_session_id` is not used.
+        If another process renewed the room first, its session stays and `new_session_id` is not used. While a
+        bridge of the room lives, nothing is renewed either: its connection can be ended only in its session.
 
         Returns:
-            The room, with `reopened` set.
+            The room; `reopened` is set if its session is another one than the old.
 
         Raises:
             RoomNotFound: If no open room has this name.
@@ -99,9 +98,10 @@ class RoomBook(Database):
             if row is None:
                 raise RoomNotFound(f"There is no open room {name!r}.")
             if row["session_id"] == old_session_id:
+                if bridge_row(conn, self.environment, bridges.c.living_room_id == row["id"]) is not None:
+                    return as_room(row)
                 here = rooms.c.id == row["id"]
                 conn.execute(update(rooms).where(here).values(session_id=new_session_id))
-                end_bridges(conn, bridges.c.living_room_id == row["id"], "its session is gone")
             return as_room(one(room_row(conn, self.environment, named)), reopened=True)
 
         return self.run(DURABLE, work)

@@ -17,6 +17,7 @@ from typing import Final
 from sipkit import ncco
 from sipkit.ncco import Ncco
 from sipkit.pins import MAX_SILENT_TRIES, MAX_WRONG_TRIES, typed_pin
+from sipkit.refusals import on_this_machine
 from sipkit.rooms import Bridge, Caller, Room
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -32,12 +33,21 @@ GONE: Final = frozenset(
 
 COMING: Final = frozenset({"started", "ringing", "answered"})
 
+_FIX_IN_SANDBOX: Final = (
+    "Set SERVER_URL to the address this server listens on, such as http://127.0.0.1:5000, and start it again; "
+    "or start it by `python webhook_server.py`, which needs no SERVER_URL in the sandbox."
+)
+_FIX_LIVE: Final = (
+    "Set SERVER_URL to the public address that leads to this server and start it again; "
+    "or run board.start_webhook_server(), which opens a tunnel."
+)
+
 
 class Desk:
     """Decides what each leg shall do next, and keeps what happened.
 
     Args:
-        settings: PIN length, and the public address of a server started by hand.
+        settings: PIN length, and the address of a server started by hand.
         store: Rooms, bridges, callers and the timeline.
     """
 
@@ -53,7 +63,7 @@ class Desk:
         earlier spoke of another server. Never taken from a request's Host, which a stranger chooses.
         """
         told = self.store.fact("public_url", since=self._started_at)
-        return told or self._server_url() or os.environ.get("SIPKIT_LOCAL_URL")
+        return told or self._local_url() or self._server_url()
 
     def answer(self, call: Callback) -> Ncco:
         """Answer a leg that has just called."""
@@ -147,18 +157,28 @@ class Desk:
         self.store.record(kind, text, room_id, data)
 
     def _no_public_url(self) -> Ncco:
-        text = "No public address is known, so the keys of a phone could not be received."
-        self.store.record("voice-answer", f"{text} Set SERVER_URL.")
-        log.warning("%s Fix: set SERVER_URL, or start the server by webhook_server.py.", text)
+        text = "No address is known for the keys of a phone, so the call was ended with an apology."
+        fix = _FIX_IN_SANDBOX if self._in_sandbox else _FIX_LIVE
+        self.store.record("voice-answer", f"{text} {fix}")
+        log.warning("%s Fix: %s", text, fix)
         return ncco.goodbye(ncco.SORRY)
 
     def _event_url(self) -> str | None:
         base = self.public_url()
         return f"{base.rstrip('/')}/voice-dtmf" if base else None
 
+    @property
+    def _in_sandbox(self) -> bool:
+        return self._settings.mode == "sandbox"
+
+    def _local_url(self) -> str | None:
+        return os.environ.get("SIPKIT_LOCAL_URL") if self._in_sandbox else None
+
     def _server_url(self) -> str | None:
-        # The sandbox never leaves this machine, whatever .env says of a public address.
-        return self._settings.server_url if self._settings.mode == "live" else None
+        # The sandbox never leaves this machine, whatever .env says of a public address; and Vonage
+        # never comes to an address that means "this machine" to everybody.
+        url = self._settings.server_url
+        return url if url is not None and on_this_machine(url) == self._in_sandbox else None
 
     def _prompt_length(self) -> int:
         """Digits to wait for: rooms opened before PIN_LENGTH was lowered keep their longer PINs."""

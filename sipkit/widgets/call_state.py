@@ -56,11 +56,17 @@ class CallState(Waitable):
 
     @in_banner
     def hang_up(self) -> None:
-        """End the bridge; with it every phone in the conversation is hung up."""
+        """End the bridge; with it every phone in the conversation is hung up.
+
+        If the bridge stays on record, the banner says why, and the state is again what the store tells.
+        """
         with self._turn:
             if self.state in {"dialing", "connected"}:
                 self.state = "hanging-up"
-            self._board.hang_up(self._room)
+            outcome = self._board.hang_up(self._room)
+            self.refresh()
+            if not outcome.hung_up and self.state in {"dialing", "connected"}:
+                self.error = outcome.reason
 
     def refresh(self) -> None:
         """Read the truth from the store."""
@@ -77,6 +83,4 @@ class CallState(Waitable):
                 self.error = NOT_ANSWERED
                 return "failed"
             return "failed" if self.state == "failed" else "idle"
-        if self.state == "hanging-up":
-            return "hanging-up"
         return "connected" if bridge_state == "answered" else "dialing"

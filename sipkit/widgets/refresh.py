@@ -13,7 +13,7 @@ from sipkit.switchboard import Switchboard
 PERIOD: Final = 0.25
 """Seconds between two looks at the store: often enough for an eye, rare enough for a laptop."""
 LONGEST_PERIOD: Final = 4.0
-"""Seconds between two looks while they keep failing, as when the switchboard was closed."""
+"""Seconds between two looks while they keep failing, as when the sandbox is away."""
 
 _living: set["Refresher"] = set()
 
@@ -25,7 +25,7 @@ class Refresher:
         board: Whose state is looked at; see `stop_all`.
         refresh: Reads the truth and sets traits.
         failed: Told once about each new problem `refresh` runs into. The thread goes on, ever more slowly, as a
-            later look may work.
+            later look may work; once the board is closed none will, and the thread ends.
     """
 
     def __init__(self, board: Switchboard, refresh: Callable[[], None], failed: Callable[[Exception], None]) -> None:
@@ -48,6 +48,8 @@ class Refresher:
                 if str(error) != told and not self._stop.is_set():
                     told = str(error)
                     self._failed(error)
+                if self.board.closed:
+                    break
 
     @property
     def alive(self) -> bool:
