@@ -16,6 +16,7 @@ looks for the leg at the platform.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sipkit.errors import (
@@ -77,6 +78,10 @@ class Bridges:
             AuthenticationRefused, PlatformUnreachable: The bridge may still be up; nothing is changed.
         """
         bridge = self._store.living_bridge(room)
+        # Read after the bridge: if the session is still the old one then, the bridge was dialled there.
+        now = self._store.room(room.name)
+        if now is not None and now.session_id != room.session_id:
+            return replace(now, reopened=True)  # somebody else was quicker
         if bridge is not None and not self._ended_with_session(room, bridge):
             self._store.record(
                 "room",
@@ -198,7 +203,8 @@ class Bridges:
             return True
         # A list that lacks the stream is no proof, and a leg that is up but off the records is billed for hours.
         was_up = self._video().force_disconnect(room.session_id, bridge.connection_id or "")
-        if self._store.end_bridge(bridge.id, "the platform no longer lists its stream"):
+        ended = self._store.end_bridge(bridge.id, "the platform no longer lists its stream")
+        if was_up or ended:  # the phone side's webhook may have been quicker to say that it ended
             what = "was up without its stream, and was hung up" if was_up else "was gone without a word"
             self._store.record("bridge", f"The bridge of room {room.name!r} {what}.", room.id)
         return False

@@ -171,6 +171,11 @@ class LifelineKeeper:
         with self._lock:
             return sorted(self._owners)
 
+    def holds(self, owner: str) -> bool:
+        """Whether an owner has a connection open now."""
+        with self._lock:
+            return self._holders[owner] > 0
+
     def start(self, first_holder_within: float) -> None:
         """Begin to listen.
 

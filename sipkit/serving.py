@@ -48,6 +48,8 @@ HANG_UP_WITHIN = 10.0  # seconds, for all bridges together
 _LOCK_PATIENCE = 5.0  # seconds: the server we follow may be on its last lines
 _EVENTS_WITHIN = 2.0  # seconds
 _LAST_REQUESTS = 2.0  # seconds for requests under way when we leave
+_TRY_AGAIN = 5.0  # seconds
+_ATTEMPTS = 5  # the last one when every dial has been answered, or its answer is lost (`bridges.PATIENCE`)
 
 log = logging.getLogger("sipkit.server")
 
@@ -103,14 +105,13 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
             keeper.port, keeper.token, config, project_of(settings), tuple(owners),
         ).write(path)  # fmt: skip
 
-    def hang_up_after(owner: str) -> None:
+    def clean_up(owner: str) -> None:
         try:
-            if done := hang_up_bridges(cloud.account, store, [owner]):
-                log.info("a notebook went away; %d of its bridges dealt with", done)
+            _hang_up_after(owner, keeper, cloud.account, store)
         except SipkitError as error:
             log.warning("a notebook went away, and its bridges could not be looked up: %s", error.message)
 
-    keeper = LifelineKeeper(former.owners if former else (), write_state, hang_up_after)
+    keeper = LifelineKeeper(former.owners if former else (), write_state, clean_up)
     _on_signals(lambda: keeper.farewells.put(LEAVE))
     keeper.start(FIRST_HOLDER_WITHIN)
     write_state(keeper.owners)
@@ -191,6 +192,19 @@ def run_by_hand(port: int = 0) -> int:
     leave()
     cloud.close()
     return 0
+
+
+def _hang_up_after(owner: str, keeper: LifelineKeeper, account: "Callable[[], Account]", store: "Store") -> None:
+    """Hang up the bridges of an owner who is gone while others stay, and see that they are down.
+
+    Not always at once: a dial that the owner's death cut off may have no leg to be found yet.
+    """
+    for attempt in range(_ATTEMPTS):
+        time.sleep(_TRY_AGAIN if attempt else 0.0)
+        if keeper.holds(owner) or not store.living_bridges([owner]):
+            return
+        log.info("a notebook went away; hanging up what it dialled")
+        hang_up_bridges(account, store, [owner])
 
 
 def hang_up_bridges(

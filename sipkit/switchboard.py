@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from sipkit.errors import RoomNotFound, SandboxError, SipkitError, WaitTimeout
+from sipkit.errors import PlatformError, RoomNotFound, SandboxError, SipkitError, WaitTimeout
 from sipkit.rooms import Bridge, BridgeState, Caller, HangUp, Room
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class Switchboard:
     def open_room(self, name: str) -> Room:
         """Open a room: a routed session and a PIN. Opening it again gives the same room.
 
-        If the platform no longer knows the room's session, the room gets a new one, and says so: its
-        `reopened` is True, and the timeline has the reason.
+        If the platform no longer knows the room's session, the room's bridge is disconnected, if one is on record,
+        and the room gets a new session and says so: its `reopened` is True, and the timeline has the reason.
 
         Raises:
             BadRoomName, PinSpaceExhausted: The room cannot be made.
@@ -160,10 +160,16 @@ class Switchboard:
         return self._store.rooms()
 
     def close_room(self, room: Room | str) -> None:
-        """Hang up a room's bridge and give its name and PIN free; does nothing if it is not open."""
+        """Hang up a room's bridge and give its name and PIN free; does nothing if it is not open.
+
+        Raises:
+            PlatformError: The bridge may still be up, so the room stays open and can be hung up again.
+        """
         with contextlib.suppress(RoomNotFound):
             room = self._room(room)
-            self._bridges.hang_up(room)
+            outcome = self._bridges.hang_up(room)
+            if self._store.living_bridge(room) is not None:
+                raise PlatformError(outcome.reason, "Hang up again, then close the room.")
             if self._store.close_room(room.name):
                 self._store.record("room", f"Room {room.name!r} was closed.", room.id)
 
@@ -184,8 +190,9 @@ class Switchboard:
         """Start the webhook server, or adopt the one that runs; make it public, and point the number at it.
 
         Raises:
+            MissingCredential, SettingsError: Live, SIGNATURE_SECRET is missing, or SERVER_URL without WEBHOOK_PORT.
             ServerError: The server does not start.
-            TunnelError: There is no public address (live).
+            TunnelError: There is no public address, or it does not lead to this server.
             AuthenticationRefused, PlatformError: The Voice application could not be pointed at it.
         """
         return self._front_door().open()

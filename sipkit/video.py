@@ -267,9 +267,18 @@ class OpenTokVideo:
 
         Raises:
             AuthenticationRefused, PlatformUnreachable: As for `session_known`.
+            PlatformError: The platform does not take the session's id.
         """
-        with asking("list the streams"):
-            return any(stream.id == stream_id for stream in self._client.list_streams(session_id))
+        from opentok.exceptions import GetStreamError
+
+        try:
+            with asking("list the streams"):
+                return any(stream.id == stream_id for stream in self._client.list_streams(session_id))
+        except GetStreamError:
+            raise PlatformError(
+                "The video platform does not take the session's id.",
+                "Open the room anew: board.close_room(room), then board.open_room(name).",
+            ) from None
 
     def force_disconnect(self, session_id: str, connection_id: str) -> bool:
         """End a connection; for the SIP leg this hangs up.

@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, update
 
-from sipkit.errors import DialUncertain
+from sipkit.errors import DialUncertain, PlatformError
 from sipkit.refusals import says_session_gone
 from sipkit.rooms import Bridge, Room
 from sipkit.settings import Settings
@@ -78,6 +79,16 @@ def test_a_room_is_not_renewed_over_a_living_bridge(board: Switchboard, wait_unt
     wait_until(lambda: board.trace().ledger()["legs"] == [], what="no leg")
 
 
+def test_who_comes_late_with_a_renewal_ends_nothing(board: Switchboard) -> None:
+    """If another process renewed the room and dialled meanwhile, its session and its call stay."""
+    room, bridge = connected(board)
+    renewed = board._bridges.renew(replace(room, session_id="the one before"))
+    assert (renewed.session_id, renewed.reopened) == (room.session_id, True)
+    assert sip_connections(board, room) == [bridge.connection_id]
+    assert board.bridge(room) == bridge
+    board.hang_up(room)
+
+
 def test_a_lost_dial_keeps_its_room_in_its_session(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the leg of a dial may exist and its id is not known, the room is not renewed, and the timeline says why."""
     room = board.open_room("standup")
@@ -92,7 +103,7 @@ def test_a_lost_dial_keeps_its_room_in_its_session(board: Switchboard, monkeypat
 
 
 def test_a_wrong_clock_forgets_no_leg(board: Switchboard, settings: Settings, wait_until: WaitUntil) -> None:
-    """If connections are listed but none began with the lost dial, the bridge stays on record, saying why."""
+    """If connections are listed but none began with the lost dial, bridge and room stay on record, saying why."""
     room = board.open_room("standup")
     board.start_webhook_server()
     bridge, _ = board._store.claim_bridge(room, board.owner)
@@ -105,6 +116,9 @@ def test_a_wrong_clock_forgets_no_leg(board: Switchboard, settings: Settings, wa
     assert sip_connections(board, room) == [connection_id]
     with pytest.raises(DialUncertain):
         board._bridges.dial(room)
+    with pytest.raises(PlatformError, match="clock"):
+        board.close_room(room)
+    assert board.room("standup").id == room.id
     tell_clock(settings, bridge, time.time())
     assert board.hang_up(room).hung_up
     wait_until(lambda: not sip_connections(board, room), what="no connection")

@@ -62,8 +62,11 @@ def test_the_last_connection_of_an_owner_is_told() -> None:
     assert not one.release()
     assert not polite.release()
     assert gone.get(timeout=5) == "polite"
+    assert keeper.holds("dials")
     two.drop()
     assert gone.get(timeout=5) == "dials"
+    assert not keeper.holds("dials")
+    assert keeper.holds("stays")
     again = Lifeline.take(keeper.port, keeper.token, "dials")
     assert not again.release()
     assert gone.get(timeout=5) == "dials"

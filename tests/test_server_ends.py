@@ -218,9 +218,31 @@ def test_killed_dialler_leaves_no_bridge_while_another_notebook_stays(
         assert ask(port)[1]["pid"] == pid
         with contextlib.closing(Store.open(Settings.load().store_url, f"sandbox:{sandbox.video_api_key}", 4)) as store:
             wait_until(lambda: not store.living_bridges(), 5, "the bridge's end on record")
-            wait_until(lambda: "The notebook went away" in store.events()[-1].text, 5, "the timeline to say why")
+            went = "The notebook went away"
+            wait_until(lambda: [event for event in store.events() if went in event.text], 5, "the timeline to say why")
         other.kill()
         wait_until(lambda: not runs(pid), 15, "the server to leave with its last holder")
+
+
+CUT_OFF = """
+import os
+from sipkit.video import OpenTokVideo
+dial = OpenTokVideo.dial
+OpenTokVideo.dial = lambda *given: (dial(*given), os.kill(os.getpid(), 9))
+"""
+
+
+def test_dial_cut_off_by_a_kill_leaves_no_bridge_while_another_notebook_stays(
+    sandbox: "SandboxInfo", sandbox_env: Path, wait_until: WaitUntil
+) -> None:
+    """Kill -9 between the dial and its answer: the server, which stays, looks for the leg until it is down."""
+    with holder("another") as (_, pid, port, _):
+        subprocess.run([sys.executable, "-c", CUT_OFF + LESSON], cwd=ROOT, timeout=60, check=False)
+        with contextlib.closing(Store.open(Settings.load().store_url, f"sandbox:{sandbox.video_api_key}", 4)) as store:
+            wait_until(lambda: not store.living_bridges(), 15, "the bridge's end on record")
+            wait_until(lambda: not any(ledger(sandbox).values()), 15, "the sandbox to be empty")
+            assert "none came of the dial" not in " ".join(event.text for event in store.events())
+        assert ask(port)[1]["pid"] == pid
 
 
 def test_killed_kernel_leaves_no_server_and_no_bridge(

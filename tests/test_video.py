@@ -219,6 +219,12 @@ def test_wrong_credentials(account: Account, call: str) -> None:
         assert secret not in shown
 
 
+def test_a_text_that_is_no_session_id_is_refused(video: OpenTokVideo) -> None:
+    """What the platform says of a nonsensical session id is a PlatformError with the fix, not the SDK's own error."""
+    with pytest.raises(PlatformError, match="session's id"):
+        video.stream_alive("nonsense", "a-stream")
+
+
 def test_nobody_there_is_unreachable(account: Account) -> None:
     """A refused connection is PlatformUnreachable; a dial that never left this machine is not uncertain."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
