@@ -13,7 +13,8 @@ from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.phone.line import Line
 from sipkit.sandbox.sip import sdp
 from sipkit.sandbox.sip.agent import UserAgent
-from sipkit.sandbox.sip.call import CallFailed, OutgoingCall, media_host
+from sipkit.sandbox.sip.call import CallFailed, media_host
+from sipkit.sandbox.sip.outgoing import OutgoingCall
 from sipkit.sandbox.sip.transport import LOOPBACK, Transport
 from sipkit.sandbox.trace import Trace
 

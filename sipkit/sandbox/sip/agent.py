@@ -8,9 +8,11 @@ from typing import Any
 from sipmessage import URI, Address, Request, Response
 
 from sipkit.sandbox.sip import sdp
-from sipkit.sandbox.sip.call import Call, IncomingCall, OutgoingCall
+from sipkit.sandbox.sip.call import Call
 from sipkit.sandbox.sip.digest import DigestClient, DigestServer
+from sipkit.sandbox.sip.incoming import IncomingCall
 from sipkit.sandbox.sip.message import ALLOW, make_response, tag_of
+from sipkit.sandbox.sip.outgoing import OutgoingCall
 from sipkit.sandbox.sip.transaction import ServerTransaction, TransactionLayer
 from sipkit.sandbox.sip.transport import LOOPBACK, Flow, SipMessage, Transport, TransportLayer
 

@@ -16,8 +16,9 @@ from sipkit.sandbox.media.leg import RtpLeg
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.sip import sdp
 from sipkit.sandbox.sip.agent import OnMessage, UserAgent
-from sipkit.sandbox.sip.call import CallFailed, OutgoingCall, media_host
+from sipkit.sandbox.sip.call import CallFailed, media_host
 from sipkit.sandbox.sip.digest import DigestClient
+from sipkit.sandbox.sip.outgoing import OutgoingCall
 from sipkit.sandbox.sip.transport import LOOPBACK, Transport
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.video.conferences import Conferences

@@ -15,7 +15,8 @@ from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.source import Pcm
 from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.sip import sdp
-from sipkit.sandbox.sip.call import IncomingCall, media_host
+from sipkit.sandbox.sip.call import media_host
+from sipkit.sandbox.sip.incoming import IncomingCall
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.voice import ncco
 from sipkit.sandbox.voice.callbacks import CallbackFailed, Callbacks, EventQueue, JsonObject, Webhook

@@ -10,8 +10,8 @@ from sipkit.sandbox.home import Home
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.sip.agent import OnMessage, UserAgent
-from sipkit.sandbox.sip.call import IncomingCall
 from sipkit.sandbox.sip.digest import DigestServer
+from sipkit.sandbox.sip.incoming import IncomingCall
 from sipkit.sandbox.sip.transport import Transport
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.voice.application import Applications
