@@ -59,6 +59,7 @@ def call_from_command_line(options: argparse.Namespace) -> int:
 
 def _call(control: _Control, options: argparse.Namespace) -> int:
     started = time.monotonic()
+    wav = _read(options.wav) if options.wav else None
 
     def tell(event: str, **more: Any) -> None:
         print(json.dumps({"t": round(time.monotonic() - started, 3), "event": event, **more}), flush=True)  # noqa: T201 - a command line talks
@@ -78,21 +79,30 @@ def _call(control: _Control, options: argparse.Namespace) -> int:
         if options.say:
             control.ask("POST", f"{path}/say", {"text": options.say})
             tell("speaking", text=options.say)
-        elif options.wav:
-            control.ask("POST", f"{path}/play", options.wav.read_bytes())
+        elif wav is not None:
+            control.ask("POST", f"{path}/play", wav)
             tell("playing", file=options.wav.name)
         phone = _until(control, path, ("ended",), options.seconds, tell)
         if phone["state"] != "ended":
             phone = control.ask("POST", f"{path}/hang-up", {})
             tell("ended", reason=phone["reason"])
     except DiallerError:
-        phone = control.ask("GET", path)
-        tell(phone["state"], reason=phone["reason"])
+        phone = control.ask("POST", f"{path}/hang-up", {})
+        if phone["reason"] == "local BYE":
+            raise  # it was us: the command asked for something that cannot be done
+        tell("ended", reason=phone["reason"])
     finally:
         if options.record:
             options.record.write_bytes(control.ask("GET", f"{path}/recording"))
             tell("recorded", file=options.record.name)
     return 0 if phone["state"] == "ended" and phone["reason"] in NORMAL_ENDS else 1
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DiallerError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _until(control: _Control, path: str, states: tuple[str, ...], seconds: float, tell: Any) -> dict[str, Any]:
