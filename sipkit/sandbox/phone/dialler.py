@@ -67,7 +67,7 @@ def _call(control: _Control, options: argparse.Namespace) -> int:
     phone = control.ask("POST", "/phones", {"number": options.number})
     path = f"/phones/{phone['id']}"
     tell("calling", number=options.number)
-    phone = _until(control, path, ("answered", "ended"), DIAL_DEADLINE, tell)
+    phone = _until(control, path, phone["state"], ("answered", "ended"), DIAL_DEADLINE, tell)
     if phone["state"] != "answered":
         return 1
     try:
@@ -82,7 +82,7 @@ def _call(control: _Control, options: argparse.Namespace) -> int:
         elif wav is not None:
             control.ask("POST", f"{path}/play", wav)
             tell("playing", file=options.wav.name)
-        phone = _until(control, path, ("ended",), options.seconds, tell)
+        phone = _until(control, path, "answered", ("ended",), options.seconds, tell)
         if phone["state"] != "ended":
             phone = control.ask("POST", f"{path}/hang-up", {})
             tell("ended", reason=phone["reason"])
@@ -105,15 +105,16 @@ def _read(path: Path) -> bytes:
         raise DiallerError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _until(control: _Control, path: str, states: tuple[str, ...], seconds: float, tell: Any) -> dict[str, Any]:
-    """Follow the phone's state until it is one of ``states`` or the time is up."""
+def _until(
+    control: _Control, path: str, known: str, states: tuple[str, ...], seconds: float, tell: Any
+) -> dict[str, Any]:
+    """Follow the phone from its ``known`` state until it is in one of ``states`` or the time is up; tell each change."""
     deadline = time.monotonic() + seconds
-    last = None
     while True:
         phone: dict[str, Any] = control.ask("GET", path)
-        if phone["state"] != last and last is not None:
-            tell(phone["state"], **({"reason": phone["reason"]} if phone["reason"] else {}))
-        last = phone["state"]
-        if last in states or time.monotonic() >= deadline:
+        if phone["state"] != known:
+            known = phone["state"]
+            tell(known, **({"reason": phone["reason"]} if phone["reason"] else {}))
+        if known in states or time.monotonic() >= deadline:
             return phone
         time.sleep(0.05)
