@@ -108,7 +108,7 @@ def _read(path: Path) -> bytes:
 def _until(
     control: _Control, path: str, known: str, states: tuple[str, ...], seconds: float, tell: Any
 ) -> dict[str, Any]:
-    """Follow the phone from its ``known`` state until it is in one of ``states`` or the time is up; tell each change."""
+    """Follow the phone from its ``known`` state until it is in one of ``states`` or time is up; tell each change."""
     deadline = time.monotonic() + seconds
     while True:
         phone: dict[str, Any] = control.ask("GET", path)
