@@ -18,6 +18,9 @@ it starts, by which address the platform reaches it, and the Voice application m
                      callers hear an apology and the log says so.
 
 `sipkit.voice.point_application(account, address)` points the application; live, the dashboard does as well.
+The same server shows each room's page to whoever has an invitation: `board.invite(room)` in a notebook, or
+`sipkit invite ROOM --url http://127.0.0.1:5000` beside a server started by hand.
+
 Importing this file makes the app, which in sandbox mode starts the sandbox; it places no call.
 """
 
@@ -31,6 +34,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes any free port")
     sys.exit(run_by_hand(parser.parse_args().port))
 
-from sipkit.webhooks import create_app
+from sipkit.app import create_app
 
 app = create_app()

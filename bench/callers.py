@@ -7,8 +7,12 @@ in JSON lines on standard output:
         one phone for each entry of "keys": dials at `rate` calls a second, keys its digits half a second
         after it first heard something
     {"do": "measure", "seconds": 20}    -> inter-arrival deviation and loss over all phones
-    {"do": "clicks", "count": 40}       -> mouth to ear, from phone 0 to phone 1
+    {"do": "hear", "phone": 1}          -> that phone notes when a sound begins, in Unix seconds
+    {"do": "speak", "phone": 0, "count": 40}  -> bursts out of silence; when each was spoken, in Unix seconds
+    {"do": "heard"}                     -> what was noted, and no more of it is noted
     {"do": "hang-up"}                   -> BYE for all, then the process ends
+
+"hear" and "speak" make every phone fall silent, but for the bursts.
 
 Arrival times are the kernel's (SO_TIMESTAMPNS): this process's own scheduling is no part of the result.
 """
@@ -17,126 +21,21 @@ import itertools
 import json
 import math
 import os
-import random
 import select
 import socket
 import statistics
 import struct
 import sys
 import time
-from collections import deque
-from dataclasses import dataclass, field
 
+from handset import FRAME_SECONDS, PCMU, Phone, tone
 from sip_dialog import Dialog
 
-FRAME = 160  # samples of 8 kHz in 20 ms
-FRAME_SECONDS = 0.020
 PHASES = 4  # phones do not send in step: a quarter of them every 5 ms
 SO_TIMESTAMPNS = 35  # Linux; the socket module has no name for it
-SILENCE = b"\xff" * FRAME
-PCMU, EVENTS = 0, 101
-DIGITS = "0123456789*#"
 KEY_DELAY = 0.5  # seconds between the first sound heard and the first key
-CLICK_SHIFT = 0.0037  # seconds
-BURST_FRAMES = 5  # a click is 100 ms of 1 kHz
-
-
-def ulaw(sample: int) -> int:
-    """One 16-bit sample in G.711 mu-law (ITU-T G.711, table 2a)."""
-    sign, magnitude = (0x80, -sample) if sample < 0 else (0, sample)
-    magnitude = min(magnitude, 32635) + 132
-    exponent = magnitude.bit_length() - 8
-    return ~(sign | exponent << 4 | (magnitude >> (exponent + 3)) & 0x0F) & 0xFF
-
-
-def tone(hz: int, level: float = 0.2) -> list[bytes]:
-    """One second of a sine as fifty PCMU payloads; `hz` is a multiple of 50, so that the loop has no seam."""
-    samples = [round(32767 * level * math.sin(2 * math.pi * hz * n / 8000)) for n in range(8000)]
-    encoded = bytes(ulaw(sample) for sample in samples)
-    return [encoded[n : n + FRAME] for n in range(0, 8000, FRAME)]
-
-
-LOUD = frozenset(code for code in range(256) if (~code & 0x70) >> 4 >= 3)
-"""Mu-law codes of at least 3 segments above silence: about -36 dBFS and more."""
-
-
-def onset(payload: bytes) -> int | None:
-    """Index of the first loud sample of a PCMU payload, None if all of it is quiet."""
-    return next((n for n, code in enumerate(payload) if code in LOUD), None)
-
-
-@dataclass
-class Phone:
-    """One phone: its SIP dialog, its RTP socket, what it says and what it heard."""
-
-    dialog: Dialog
-    rtp: socket.socket
-    keys: str
-    voice: list[bytes]
-    phase: int
-    sequence: int = field(default_factory=lambda: random.randrange(1 << 16))
-    timestamp: int = field(default_factory=lambda: random.randrange(1 << 31))
-    ssrc: int = field(default_factory=lambda: random.randrange(1 << 32))
-    frame: int = 0
-    signals: deque[tuple[bool, int, bytes]] = field(default_factory=deque)
-    answered_at: float | None = None
-    first_sound_at: float | None = None
-    keyed: bool = False
-    bursts_left: int = 0
-    burst_sent_at: float | None = None
-    muted: bool = False
-    heard_onset_at: float | None = None
-    arrivals: list[tuple[float, int]] = field(default_factory=list)
-    event_stamp: int = 0
-
-    def key(self, digits: str) -> None:
-        """Queue telephone-events (RFC 4733, 2.5): five growing packets, three ends, a pause of 60 ms."""
-        for digit in digits:
-            code = DIGITS.index(digit)
-            for step in range(1, 6):
-                self.signals.append((step == 1, step * FRAME, bytes((code, 10))))
-            self.signals.extend([(False, 6 * FRAME, bytes((code, 0x80 | 10)))] * 3)
-            self.signals.extend([(False, 0, b"")] * 3)
-
-    def send(self) -> None:
-        """Send this 20 ms: a step of a key press, or voice."""
-        kind, marker, payload, stamp = PCMU, False, b"", self.timestamp
-        if self.signals:
-            marker, duration, event = self.signals.popleft()
-            if event:
-                # All packets of one event carry the time of its beginning.
-                if marker:
-                    self.event_stamp = self.timestamp
-                kind, stamp = EVENTS, self.event_stamp
-                payload = event + struct.pack("!H", duration)
-        if kind == PCMU:
-            payload = self._sound()
-        header = struct.pack(
-            "!BBHII",
-            0x80,
-            kind | (0x80 if marker else 0),
-            self.sequence & 0xFFFF,
-            stamp & 0xFFFFFFFF,
-            self.ssrc,
-        )
-        self.rtp.sendto(header + payload, self.dialog.media)
-        self.sequence += 1
-        self.timestamp += FRAME
-        self.frame += 1
-
-    @property
-    def settled(self) -> bool:
-        """Whether this phone has keyed all it was to key, or its call is over."""
-        keyed = self.keyed or not self.keys
-        return self.dialog.ended or (keyed and self.first_sound_at is not None and not self.signals)
-
-    def _sound(self) -> bytes:
-        if self.bursts_left:
-            if self.bursts_left == BURST_FRAMES:
-                self.burst_sent_at = time.time()
-            self.bursts_left -= 1
-            return self.voice[self.frame % len(self.voice)]
-        return SILENCE if self.muted or not self.keyed else self.voice[self.frame % len(self.voice)]
+BURST_GAP = 0.5  # seconds from burst to burst
+BURST_SHIFT = 0.0037  # seconds; the sandbox's tick and ours keep their distance: this shows every distance there is
 
 
 class Crowd:
@@ -260,11 +159,7 @@ class Crowd:
                     arrived = seconds + nanoseconds / 1e9
             if self.recording:
                 phone.arrivals.append((arrived, struct.unpack_from("!H", data, 2)[0]))
-            if phone.first_sound_at is None or (phone.muted and phone.heard_onset_at is None):
-                at = onset(data[12:])
-                if at is not None:
-                    phone.heard_onset_at = arrived + at / 8000
-                    phone.first_sound_at = phone.first_sound_at or phone.heard_onset_at
+            phone.hear(data[12:], arrived)
 
     def _tell_keyed(self) -> None:
         if not self.told_keyed and all(phone.settled for phone in self.phones):
@@ -286,9 +181,9 @@ class Commands:
         self.finished = False
         self._measure_until: float | None = None
         self._hang_up_until: float | None = None
-        self._clicks_left = 0
-        self._next_click = 0.0
-        self._delays: list[float] = []
+        self._speaker: Phone | None = None
+        self._bursts_left = 0
+        self._next_burst = 0.0
         self._buffer = b""
 
     def read(self) -> None:
@@ -308,11 +203,20 @@ class Commands:
                 phone.arrivals.clear()
             self.crowd.recording = True
             self._measure_until = now + float(str(order["seconds"]))
-        elif order["do"] == "clicks":
+        elif order["do"] == "hear":
+            self._hush()
+            phone = self.crowd.phones[int(str(order["phone"]))]
+            phone.hearing, phone.heard = True, []
+        elif order["do"] == "heard":
+            tell({"event": "heard", "at": [each for phone in self.crowd.phones for each in phone.heard]})
             for phone in self.crowd.phones:
-                phone.muted = True
-            self._clicks_left = int(str(order["count"]))
-            self._next_click = now + 1.0
+                phone.hearing = False
+        elif order["do"] == "speak":
+            self._hush()
+            self._speaker = self.crowd.phones[int(str(order["phone"]))]
+            self._speaker.spoken = []
+            self._bursts_left = int(str(order["count"]))
+            self._next_burst = now + 2 * BURST_GAP
         elif self._hang_up_until is None:
             for phone in self.crowd.phones:
                 self.crowd.transmit(phone.dialog.bye(now))
@@ -324,34 +228,28 @@ class Commands:
             self._measure_until = None
             self.crowd.recording = False
             tell({"event": "measured", **deviation([phone.arrivals for phone in self.crowd.phones])})
-        if self._clicks_left:
-            self._click(now)
+        if self._speaker is not None and now >= self._next_burst:
+            self._burst(self._speaker, now)
         if self._hang_up_until is not None and (
             now >= self._hang_up_until or all(phone.dialog.ended for phone in self.crowd.phones)
         ):
             self.finished = True
             tell({"event": "ended", "clean": sum(phone.dialog.ended for phone in self.crowd.phones)})
 
-    def _click(self, now: float) -> None:
-        mouth, ear = self.crowd.phones[:2]
-        if mouth.burst_sent_at is not None and ear.heard_onset_at is not None:
-            if ear.heard_onset_at > mouth.burst_sent_at:
-                # The mouth spoke the first sample of the packet 20 ms before the packet was full.
-                self._delays.append((ear.heard_onset_at - mouth.burst_sent_at + FRAME_SECONDS) * 1000)
-                self._clicks_left -= 1
-                self._next_click = now + 0.4
-                # The sandbox's tick and ours keep their distance: move on, to see every distance there is.
-                self.crowd.tick_from += CLICK_SHIFT
-                mouth.burst_sent_at = None
-            else:
-                ear.heard_onset_at = None
-            if not self._clicks_left:
-                tell({"event": "clicks", "delays_ms": self._delays})
-        elif now >= self._next_click:
-            # The first, the next, or once more after two seconds without an echo.
-            mouth.burst_sent_at = ear.heard_onset_at = None
-            mouth.bursts_left = BURST_FRAMES
-            self._next_click = now + 2.0
+    def _hush(self) -> None:
+        for phone in self.crowd.phones:
+            phone.muted = True
+
+    def _burst(self, speaker: Phone, now: float) -> None:
+        """Begin the next burst, or tell of all of them one gap after the last."""
+        if self._bursts_left:
+            speaker.burst()
+            self._bursts_left -= 1
+            self._next_burst = now + BURST_GAP
+            self.crowd.tick_from += BURST_SHIFT
+        else:
+            tell({"event": "spoken", "at": speaker.spoken})
+            self._speaker = None
 
 
 def deviation(legs: list[list[tuple[float, int]]]) -> dict[str, object]:

@@ -7,25 +7,33 @@ either (callers.py). Medians are given because shared machines are noisy; the fi
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-import psutil
-
+import browsers
+from crowd import Crowd
+from measuring import (
+    DEADLINE,
+    Bench,
+    Row,
+    Skipped,
+    Sleeper,
+    Spending,
+    delays,
+    in_conversation,
+    last_event,
+    percentile,
+    wait_for_legs,
+    wait_until,
+)
 from sipkit.control import SandboxTrace
 from sipkit.sandbox import launcher
-from sipkit.sandbox.launcher import SandboxInfo
 from sipkit.switchboard import Switchboard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,78 +41,6 @@ ROOM_OF = 4
 WARM_UP_DIALS = 3
 PROMPT_CALLS = 10
 WINDOWS = 3  # of many_legs; their median counts
-DEADLINE = 60.0  # seconds for any one thing that is waited for
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; `goal` is the most the value should be, None if nothing was promised."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-
-    def __str__(self) -> str:
-        wanted = "" if self.goal is None else f"<= {self.goal:g} {self.unit}"
-        verdict = "" if self.goal is None else "ok" if self.value <= self.goal else "MISSED"
-        return f"{self.name:<70} {self.value:>10.2f} {self.unit:<4} {wanted:>12}  {verdict}"
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every measurement needs: a board with its server, and the sandbox it works on."""
-
-    board: Switchboard
-    info: SandboxInfo
-    trace: SandboxTrace
-    legs: int
-    seconds: float
-    dials: int
-    clicks: int
-
-
-class Crowd:
-    """The independent phones' process (callers.py), told what to do in JSON lines."""
-
-    def __init__(self, bench: Bench, keys: list[str], rate: float) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("callers.py"))]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        info = bench.info
-        self.tell(
-            sip=info.sip_udp, number=info.number, user=info.carrier_user, password=info.carrier_password,
-            keys=keys, rate=rate,
-        )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.tell(do="hang-up")
-                self.wait_for("ended")
-        finally:
-            if self._process.stdin:
-                self._process.stdin.close()
-            self._process.wait(DEADLINE)
-
-    def tell(self, **order: object) -> None:
-        """Give one order."""
-        assert self._process.stdin  # noqa: S101 - it was opened as a pipe
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-
-    def wait_for(self, event: str) -> dict[str, Any]:
-        """The next message of that name; an ended process is an error."""
-        assert self._process.stdout  # noqa: S101 - it was opened as a pipe
-        for line in self._process.stdout:
-            message: dict[str, Any] = json.loads(line)
-            if message["event"] == event:
-                return message
-        raise RuntimeError(f"the phones' process ended before {event!r}")
 
 
 def noise() -> Iterable[Row]:
@@ -117,30 +53,6 @@ def noise() -> Iterable[Row]:
     yield Row("noise: overshoot of a 1 ms sleep, median", statistics.median(late), "ms")
     yield Row("noise: overshoot of a 1 ms sleep, p99", percentile(late, 99), "ms")
     yield Row("noise: load of the last minute", os.getloadavg()[0], "")
-
-
-class Sleeper(threading.Thread):
-    """Sleeps 20 ms at a time and notes how late it wakes: what this machine does to anybody's tick."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.late: list[float] = []
-        self._enough = threading.Event()
-
-    def run(self) -> None:
-        """Until told that it is enough."""
-        while not self._enough.is_set():
-            begin = time.perf_counter()
-            time.sleep(0.020)
-            self.late.append((time.perf_counter() - begin - 0.020) * 1000)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        self.join()
 
 
 def imports() -> Iterable[Row]:
@@ -187,27 +99,26 @@ def mouth_to_ear(bench: Bench) -> Iterable[Row]:
     room = bench.board.open_room("mouth-to-ear")
     with Crowd(bench, [f"{room.pin}#"] * 2, rate=5) as crowd:
         wait_for_legs(bench, 2)
-        crowd.tell(do="clicks", count=bench.clicks)
-        delays = crowd.wait_for("clicks")["delays_ms"]
-    yield Row(f"mouth to ear, phone to phone, p50 of {bench.clicks}", statistics.median(delays), "ms")
-    yield Row(f"mouth to ear, phone to phone, p95 of {bench.clicks}", percentile(delays, 95), "ms", 80)
+        crowd.tell(do="hear", phone=1)
+        crowd.tell(do="speak", phone=0, count=bench.clicks)
+        spoken = crowd.wait_for("spoken")["at"]
+        crowd.tell(do="heard")
+        took = delays(spoken, crowd.wait_for("heard")["at"])
+    yield Row(f"mouth to ear, phone to phone, p50 of {len(took)}", statistics.median(took), "ms")
+    yield Row(f"mouth to ear, phone to phone, p95 of {len(took)}", percentile(took, 95), "ms", 80)
 
 
 def many_legs(bench: Bench) -> Iterable[Row]:
     """Rooms of four, everybody talking: is each packet still 20 ms after the one before?"""
     rooms = [bench.board.open_room(f"crowd-{n}") for n in range(-(-bench.legs // ROOM_OF))]
     keys = [f"{rooms[n // ROOM_OF].pin}#" for n in range(bench.legs)]
-    sandbox = psutil.Process(bench.info.pid)
     seen: list[dict[str, float]] = []
     with Crowd(bench, keys, rate=20) as crowd:
         wait_for_legs(bench, bench.legs)
-        before, begin = sandbox.cpu_times(), time.monotonic()
-        with Sleeper() as sleeper:
+        with Sleeper() as sleeper, Spending(bench.info.pid) as spent:
             for _ in range(WINDOWS):
                 crowd.tell(do="measure", seconds=bench.seconds)
                 seen.append(crowd.wait_for("measured"))
-        after, took = sandbox.cpu_times(), time.monotonic() - begin
-    cpu = (after.user + after.system - before.user - before.system) / took * 100
     received, lost = (sum(window[name] for window in seen) for name in ("packets", "lost"))
     title = f"{bench.legs} PCMU legs in rooms of {ROOM_OF}"
     spacing = f"{title}: inter-arrival deviation"
@@ -219,7 +130,7 @@ def many_legs(bench: Bench) -> Iterable[Row]:
     yield Row(f"{spacing}, p99, median of {WINDOWS}", middle("p99_ms"), "ms", 10)
     yield Row(f"{spacing}, worst of all", max(window["max_ms"] for window in seen), "ms")
     yield Row(f"{title}: packets lost", 100 * lost / (received + lost), "%")
-    yield Row(f"{title}: the sandbox's CPU, of one core", cpu, "%")
+    yield Row(f"{title}: the sandbox's CPU, of one core", spent.percent, "%")
     yield Row("noise meanwhile: overshoot of a 20 ms sleep, p99", percentile(sleeper.late, 99), "ms")
     yield Row("noise meanwhile: overshoot of a 20 ms sleep, worst", max(sleeper.late), "ms")
 
@@ -245,6 +156,7 @@ WITH_SANDBOX: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "prompt": prompt,
     "mouth_to_ear": mouth_to_ear,
     "many_legs": many_legs,
+    **browsers.MEASUREMENTS,
 }
 
 
@@ -279,7 +191,10 @@ def with_sandbox(names: list[str], wanted: argparse.Namespace) -> list[Row]:
                 amounts = (wanted.legs, wanted.seconds, wanted.dials, wanted.clicks)
                 bench = Bench(board, info, SandboxTrace(info), *amounts)
                 for name in names:
-                    rows += printed(WITH_SANDBOX[name](bench))
+                    try:
+                        rows += printed(WITH_SANDBOX[name](bench))
+                    except Skipped as reason:
+                        print(f"{name}: skipped, {reason}", flush=True)
                     wait_until(lambda: not any(bench.trace.ledger().values()), "an empty ledger")
         finally:
             launcher.stop(home / "sandbox")
@@ -293,39 +208,6 @@ def printed(rows: Iterable[Row]) -> list[Row]:
         print(row, flush=True)
         kept.append(row)
     return kept
-
-
-def percentile(values: list[float], percent: int) -> float:
-    """The value that `percent` % of the values do not exceed."""
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def in_conversation(session_id: str) -> Callable[[dict[str, Any]], bool]:
-    """Tells the trace event of a leg that entered the conversation of that session."""
-    return lambda event: event.get("state") == "in conversation" and event.get("conversation") == session_id
-
-
-def last_event(trace: SandboxTrace) -> int:
-    """The number of the newest event."""
-    return max((int(event["seq"]) for event in trace.events()), default=0)
-
-
-def wait_for_legs(bench: Bench, count: int) -> None:
-    """Wait until that many legs are in conversations."""
-
-    def there() -> bool:
-        return sum(bool(leg["conversation"]) for leg in bench.trace.ledger()["legs"]) >= count
-
-    wait_until(there, f"{count} legs in conversations")
-
-
-def wait_until(predicate: Callable[[], bool], what: str) -> None:
-    """Ask until it is true, every 50 ms."""
-    deadline = time.monotonic() + DEADLINE
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {DEADLINE:g} s for {what}")
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

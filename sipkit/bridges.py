@@ -58,14 +58,18 @@ class Bridges:
     Args:
         store: What all processes agree on.
         video: Gives the video platform as it is now.
-        owner: Whose bridges those dialled here are. Nobody else dials for this owner: a bridge of it that
-            is *dialing* while nothing is dialled here was left behind.
+        owner: Whose bridges those dialled here are; with it they are hung up when it is gone.
+        dialler: Who dials here; the owner itself unless given. Nobody else dials under this name: a bridge of
+            it that is *dialing* while nothing is dialled here was left behind.
     """
 
-    def __init__(self, store: Store, video: Callable[[], VideoPlatform], owner: str) -> None:
+    def __init__(
+        self, store: Store, video: Callable[[], VideoPlatform], owner: str, dialler: str | None = None
+    ) -> None:
         self._store = store
         self._video = video
         self._owner = owner
+        self._dialler = dialler or owner
         self._dialing: list[int] = []  # ids of rooms, one for each dial on its way here
 
     def renew(self, room: Room) -> Room:
@@ -111,7 +115,7 @@ class Bridges:
         for _ in range(_ATTEMPTS):
             self._dialing.append(room.id)
             try:
-                bridge, ours = self._store.claim_bridge(room, self._owner)
+                bridge, ours = self._store.claim_bridge(room, self._owner, self._dialler)
                 if ours:
                     return self._place(room, bridge)
             except SessionGone:
@@ -182,7 +186,7 @@ class Bridges:
             DialUncertain: It never will be.
         """
         while bridge.connection_id is None:
-            left_behind = bridge.owner == self._owner and bridge.room_id not in self._dialing
+            left_behind = bridge.dialler == self._dialler and bridge.room_id not in self._dialing
             lost = left_behind or _age(bridge) > PATIENCE
             if not lost:
                 time.sleep(POLL)

@@ -1,4 +1,4 @@
-"""The `sipkit` command: `sipkit demo`, `sipkit sandbox serve|call ...`, `sipkit server`.
+"""The `sipkit` command: `sipkit demo`, `sipkit sandbox serve|call ...`, `sipkit server`, `sipkit invite ROOM`.
 
 Each sub-command imports what it needs when it is chosen, so that `sipkit --help` answers at once. The sandbox
 is a program of its own (the kit meets it only over HTTP and SIP), so `sipkit sandbox` runs it as one.
@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _demo()
     if arguments.command == "server":
         return _server(arguments.port)
+    if arguments.command == "invite":
+        return _invite(arguments.room, "host" if arguments.host else "guest", arguments.hours, arguments.url)
     return _sandbox([*arguments.words, *rest])
 
 
@@ -34,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="the whole call without a browser, each step proven")
     server = commands.add_parser("server", help="the webhook server, until Ctrl+C")
     server.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
+    invite = commands.add_parser("invite", help="print a link into an open room's page; who has it is let in")
+    invite.add_argument("room", help="the room's name")
+    invite.add_argument("--host", action="store_true", help="a host may dial out and hang up, and sees the PIN")
+    invite.add_argument("--hours", type=float, default=24.0, help="how long it lets in (default: 24)")
+    invite.add_argument("--url", help="the server's address, if it was started by hand: http://127.0.0.1:PORT")
     sandbox = commands.add_parser("sandbox", add_help=False, help="the stand-in for Vonage: serve or call")
     sandbox.add_argument("words", nargs=argparse.REMAINDER)
     return parser
@@ -49,6 +56,38 @@ def _server(port: int) -> int:
     from sipkit.serving import run_by_hand
 
     return run_by_hand(port)
+
+
+def _invite(name: str, role: str, hours: float, url: str | None) -> int:
+    """Print a link into a room's page, by the address of the notebook's server unless another one is given."""
+    from sipkit import invitations
+    from sipkit.cloud import cloud_for
+    from sipkit.errors import RoomNotFound, ServerError, SipkitError
+    from sipkit.server_state import ServerState
+    from sipkit.settings import Settings
+    from sipkit.store import Store
+
+    try:
+        settings = Settings.load()
+        account = cloud_for(settings, hold=False).account()
+        store = Store.open(settings.store_url, account.environment, settings.pin_length)
+        room = store.room(name)
+        if room is None:
+            raise RoomNotFound(f"There is no open room {name!r}.")
+        server = ServerState.read(settings.home / "server.json")
+        if url is None and server is not None and server.healthy():
+            url = store.fact("public_url")
+        if url is None:
+            raise ServerError(
+                "No notebook's webhook server runs.", "Say --url with the address of the one you started."
+            )
+        # No board stands behind it. A bridge it dials is its host's to hang up; a notebook's server does it at its end.
+        invited = invitations.grant(room, role, "command line", expires_in=hours * 3600)
+        print(invitations.invite(store, room, invited, account.conference_number, url, url).url)
+    except SipkitError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _sandbox(words: list[str]) -> int:

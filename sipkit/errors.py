@@ -13,6 +13,9 @@
     │   ├── DialRefused          the dial request was refused; no leg exists
     │   ├── DialUncertain        no answer came; a leg may exist
     │   └── PlatformUnreachable  no connection at all
+    ├── InvitationError          an invitation that cannot be made like this
+    │   ├── InvitationRefused    a link that is none of ours, was altered, or is another room's
+    │   └── InvitationExpired    a link whose time is over
     ├── SignatureRefused         a webhook that Vonage did not sign, or not for this body
     ├── ServerError
     │   ├── PortTaken            another program listens on the wished port
@@ -130,6 +133,24 @@ class PlatformUnreachable(PlatformError):
     """There is no connection to the platform."""
 
     usual_fix = "Check the network connection (and a proxy, if you need one), then try again."
+
+
+class InvitationError(SipkitError):
+    """An invitation to a room that cannot be made like this, or does not open it."""
+
+    usual_fix = "Make it with board.invite(room), for a guest or a host, for at most 30 days."
+
+
+class InvitationRefused(InvitationError):
+    """A link that this project did not make, or not for this room, or that was altered on its way."""
+
+    usual_fix = "Ask the host for a link, and open it whole: a line break in a message may have cut it."
+
+
+class InvitationExpired(InvitationError):
+    """A link that was right, but whose time is over."""
+
+    usual_fix = "Ask the host for a new link."
 
 
 class SignatureRefused(SipkitError):

@@ -65,6 +65,17 @@ class FrontDoor:
             self._point(account, url)
             return self.server
 
+    def addresses(self) -> tuple[str, str]:
+        """Return the server's public address and its address on this machine.
+
+        Raises:
+            ServerError: No server runs.
+        """
+        if not self.server.alive:
+            message = "No webhook server runs that could show a room's page."
+            raise ServerError(message, "Run board.start_webhook_server() first.")
+        return self._tunnel.url or self.server.url, self.server.url
+
     def require_open(self) -> None:
         """Make sure that a call placed now would be answered.
 

@@ -167,7 +167,7 @@ class LifelineKeeper:
 
     @property
     def owners(self) -> list[str]:
-        """Every owner that ever held this server, and those known from before."""
+        """Every owner that ever held this server, was dialled for here, or is known from before."""
         with self._lock:
             return sorted(self._owners)
 
@@ -175,6 +175,18 @@ class LifelineKeeper:
         """Whether an owner has a connection open now."""
         with self._lock:
             return self._holders[owner] > 0
+
+    def know(self, owner: str) -> bool:
+        """Make an owner known that holds no connection: somebody is about to dial for it.
+
+        Returns:
+            False if the server is leaving: what is dialled now would be nobody's to hang up.
+        """
+        with self._lock:
+            if self._leaving:
+                return False
+            self._write_down(owner)
+        return True
 
     def start(self, first_holder_within: float) -> None:
         """Begin to listen.
@@ -237,14 +249,20 @@ class LifelineKeeper:
         with self._lock:
             if self._leaving:
                 return False
-            # Written down first, and under the lock: an owner counted is an owner the next server knows,
-            # and two at once must not write an older list over a newer one.
-            if owner not in self._owners and self._on_owner:
-                self._on_owner(sorted({*self._owners, owner}))
-            self._owners.add(owner)
+            self._write_down(owner)
             self._holders[owner] += 1
             self._taken.set()
         return True
+
+    def _write_down(self, owner: str) -> None:
+        """Add an owner; the lock is held.
+
+        Written down first, and under the lock: an owner counted is an owner the next server knows, and two at
+        once must not write an older list over a newer one.
+        """
+        if owner not in self._owners and self._on_owner:
+            self._on_owner(sorted({*self._owners, owner}))
+        self._owners.add(owner)
 
     def _release(self, owner: str) -> bool:
         with self._lock:

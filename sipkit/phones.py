@@ -130,17 +130,41 @@ class SandboxPhone:
         """Play a tone; returns at once."""
         self._do("tone", {"hz": hz, "seconds": seconds})
 
-    def play(self, path: str | Path) -> None:
+    def play(self, sound: str | Path | bytes) -> None:
         """Play a wav file; returns at once.
+
+        Args:
+            sound: The file's path, or what is in it.
 
         Raises:
             PhoneError: The file cannot be read, or not be played.
         """
         try:
-            wav = Path(path).read_bytes()
+            wav = sound if isinstance(sound, bytes) else Path(sound).read_bytes()
         except OSError as error:
             raise PhoneError(f"The sound cannot be read: {error.strerror}.", "Check the path.") from None
         self._control.ask("POST", f"{self._path}/play", wav=wav)
+
+    def receiver(self, offer: str) -> str:
+        """Lift the receiver with a browser: its microphone becomes the phone's mouth, its speaker the ear.
+
+        It may be lifted from the moment the phone calls until the call ends. Lifting it again, also with
+        another browser, replaces the one before.
+
+        Args:
+            offer: The browser's SDP offer of one audio line (RFC 8829); its candidates are not needed.
+
+        Returns:
+            The SDP answer, which is to be handed to that browser.
+
+        Raises:
+            PhoneError: The offer is no good, or the call has ended.
+        """
+        return str(self._control.ask("POST", f"{self._path}/receiver", {"sdp": offer}).json()["sdp"])
+
+    def lay_down(self) -> None:
+        """Lay the receiver down: the browser is cut off, and the call goes on without it."""
+        self._control.ask("DELETE", f"{self._path}/receiver")
 
     def listen(self, silence: float = 0.6, timeout: float = 10.0) -> None:
         """Wait until something was heard and `silence` seconds of quiet followed.

@@ -59,6 +59,7 @@ class Bridge:
         dialed_at: When the dialling began.
         ended_at: When it ended, or None while it lives.
         reason: Why it ended, or None while it lives.
+        dialler: Who placed the dial: the owner, or a room page that dialled for it; empty if unknown.
     """
 
     id: int
@@ -71,6 +72,7 @@ class Bridge:
     dialed_at: datetime
     ended_at: datetime | None
     reason: str | None
+    dialler: str = ""
 
     @property
     def living(self) -> bool:

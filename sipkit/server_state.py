@@ -94,7 +94,8 @@ def config_hash(settings: Settings) -> str:
     """
     digest = hashlib.sha256(f"{settings.fingerprint()}:{sys.executable}".encode())
     package = Path(__file__).parent
-    for module in sorted([*package.glob("*.py"), *package.glob("store/*.py"), *package.glob("webhooks/*.py")]):
+    parts = ("*.py", "store/*.py", "webhooks/*.py", "room_page/**/*.*")
+    for module in sorted(module for part in parts for module in package.glob(part) if module.suffix != ".pyc"):
         about = module.stat()
         digest.update(f"{module}:{about.st_mtime_ns}:{about.st_size}".encode())
     return digest.hexdigest()

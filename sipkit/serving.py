@@ -38,7 +38,7 @@ from sipkit.server_state import EXIT_LOCKED, EXIT_PORT_TAKEN, ServerState, proje
 from sipkit.settings import Settings
 
 if TYPE_CHECKING:
-    from sipkit.cloud import Account
+    from sipkit.cloud import Account, Cloud
     from sipkit.rooms import Bridge, HangUp
     from sipkit.store import Store
 
@@ -95,7 +95,7 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
     from sipkit.cloud import cloud_for
 
     cloud = cloud_for(settings, hold=False)  # the notebooks keep the sandbox; we must not outlive them
-    store, leave = _serve(sock, settings, cloud.account(), instance)
+    store = _store_for(settings, cloud)
     keeper: LifelineKeeper
 
     def write_state(owners: Iterable[str]) -> None:
@@ -112,6 +112,8 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
             log.warning("a notebook went away, and its bridges could not be looked up: %s", error.message)
 
     keeper = LifelineKeeper(former.owners if former else (), write_state, clean_up)
+    # An old invitation may name a board that is gone: its page's calls end with this server all the same.
+    leave = _serve(sock, settings, cloud, store, instance, keeper.know)
     _on_signals(lambda: keeper.farewells.put(LEAVE))
     keeper.start(FIRST_HOLDER_WITHIN)
     write_state(keeper.owners)
@@ -143,23 +145,33 @@ def _listen_again(port: int, former: ServerState | None) -> socket.socket | None
     return None
 
 
-def _serve(
-    sock: socket.socket, settings: Settings, account: "Account", instance: str
-) -> "tuple[Store, Callable[[], None]]":
-    """Make the app, serve it from threads, and give its store and the way to end it."""
+def _store_for(settings: Settings, cloud: "Cloud") -> "Store":
     from sipkit.store import Store
-    from sipkit.webhooks import create_app
+
+    return Store.open(settings.store_url, cloud.account().environment, settings.pin_length)
+
+
+def _serve(
+    sock: socket.socket,
+    settings: Settings,
+    cloud: "Cloud",
+    store: "Store",
+    instance: str,
+    may_dial: Callable[[str], bool] | None = None,
+) -> Callable[[], None]:
+    """Make the app, serve it from threads, and give the way to end it."""
+    from sipkit.app import create_app
 
     os.environ["SIPKIT_INSTANCE"] = instance
     os.environ["SIPKIT_LOCAL_URL"] = f"http://{HOST}:{sock.getsockname()[1]}"
-    store = Store.open(settings.store_url, account.environment, settings.pin_length)
-    server = http_server(sock, with_access_log(create_app(settings, account, store), log))
+    app = create_app(settings, cloud.account(), store, account_now=cloud.account, may_dial=may_dial)
+    server = http_server(sock, with_access_log(app, log))
     threading.Thread(target=server.run, name="http", daemon=True).start()
 
     def leave() -> None:
         server.task_dispatcher.shutdown(timeout=_LAST_REQUESTS)
 
-    return store, leave
+    return leave
 
 
 def run_by_hand(port: int = 0) -> int:
@@ -183,7 +195,7 @@ def run_by_hand(port: int = 0) -> int:
     try:
         settings = Settings.load()
         cloud = cloud_for(settings)
-        _, leave = _serve(sock, settings, cloud.account(), os.urandom(8).hex())
+        leave = _serve(sock, settings, cloud, _store_for(settings, cloud), os.urandom(8).hex())
     except SipkitError as error:
         print(error, file=sys.stderr)
         return 1

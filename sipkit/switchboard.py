@@ -16,29 +16,26 @@ import contextlib
 import os
 import threading
 import uuid
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sipkit.errors import PlatformError, RoomNotFound, SandboxError, SipkitError, WaitTimeout
-from sipkit.rooms import Bridge, BridgeState, Caller, HangUp, Room
+from sipkit.errors import PlatformError, RoomNotFound, SipkitError, WaitTimeout
+from sipkit.lookout import Lookout
+from sipkit.rooms import Bridge, Caller, HangUp, Room
 
 if TYPE_CHECKING:
     from sipkit.cloud import Account, Cloud
     from sipkit.front_door import FrontDoor
-    from sipkit.phones import SandboxParticipant, SandboxPhone, SandboxTrace
-    from sipkit.sandbox.launcher import SandboxInfo
+    from sipkit.invitations import Invitation
     from sipkit.server import WebhookServer
     from sipkit.settings import Settings
     from sipkit.store import Store
     from sipkit.timeline import Event
     from sipkit.video import VideoPlatform
 
-T = TypeVar("T")
-
 _PHONES_LEAVE_WITHIN = 2.0
 
 
-class Switchboard:
+class Switchboard(Lookout):
     """Rooms, bridges and callers of one project, in the sandbox or live.
 
     Made by `from_env`. Close it, or use it in a `with` block: closing hangs up what it dialled.
@@ -184,6 +181,38 @@ class Switchboard:
         """
         return self._video().token(self._room(room).session_id, role, data, expires_in)
 
+    def invite(
+        self,
+        room: Room | str,
+        role: Literal["guest", "host"] = "guest",
+        name: str = "",
+        expires_in: float = 86400,
+        *,
+        show_pin: bool | None = None,
+    ) -> "Invitation":
+        """Invite somebody to a room's page: a link, a QR code, and what a phone dials to join by itself.
+
+        Whoever has the link is let in until it expires or the room is closed, so it is shown in no repr.
+
+        Args:
+            room: The room, or its name.
+            role: A guest sees, hears and talks; a host also dials out and hangs up. A bridge dialled by this
+                invitation counts as this board's, and is hung up with it.
+            name: How the page greets its visitor, who may change it.
+            expires_in: Seconds, at most 30 days.
+            show_pin: Whether the page shows the room's PIN; to hosts only unless given.
+
+        Raises:
+            ServerError: No webhook server runs that could show the page.
+            InvitationError: The role or the time cannot be.
+        """
+        from sipkit import invitations
+
+        room = self._room(room)
+        public_url, local_url = self._front_door().addresses()
+        invited = invitations.grant(room, role, self.owner, name, expires_in, show_pin)
+        return invitations.invite(self._store, room, invited, self.number, public_url, local_url)
+
     # The webhook server
 
     def start_webhook_server(self) -> "WebhookServer":
@@ -247,90 +276,6 @@ class Switchboard:
         """
         self._require_open()
         return self._store.events(None if room is None else self._room(room), since)
-
-    # Waiting
-
-    def wait_for(self, look: Callable[[], T], timeout: float = 10.0, what: str = "what was waited for") -> T:
-        """Call `look` every 50 ms until it returns something true, and return that.
-
-        Args:
-            look: What to ask.
-            timeout: Seconds.
-            what: Names the awaited thing in the error.
-
-        Raises:
-            WaitTimeout: It stayed false; the error tells what was seen last.
-        """
-        from sipkit import waiting
-
-        return waiting.wait_for(look, timeout, what)
-
-    def wait_for_bridge(self, room: Room | str, state: BridgeState, timeout: float = 10.0) -> Bridge | None:
-        """Wait until a room's bridge is in a state, or beyond it.
-
-        Returns:
-            The bridge; None if "ended" was asked for and there is none.
-
-        Raises:
-            WaitTimeout: It did not get there; the error tells where it is, and why if it ended.
-        """
-        from sipkit import waiting
-
-        return waiting.wait_for_bridge(self._store, self._room(room), state, timeout)
-
-    def wait_for_callers(self, room: Room | str, count: int, timeout: float = 10.0) -> list[Caller]:
-        """Wait until exactly `count` callers are in a room's conversation, and return them.
-
-        Raises:
-            WaitTimeout: The error tells how many there are.
-        """
-        from sipkit import waiting
-
-        return waiting.wait_for_callers(self._store, self._room(room), count, timeout)
-
-    # The sandbox
-
-    def phone(
-        self,
-        number: str | None = None,
-        from_: str | None = None,
-        transport: Literal["udp", "tcp", "tls"] | None = None,
-    ) -> "SandboxPhone":
-        """Take a phone of the sandbox and dial the number; it returns while the phone is calling.
-
-        Args:
-            number: Another number than the conference's.
-            from_: The phone's own number.
-            transport: What its SIP goes over.
-
-        Raises:
-            SandboxError: Live there are no such phones; take a real one.
-        """
-        from sipkit.phones import SandboxPhone
-
-        return SandboxPhone.call(self._sandbox(), number or self.number, from_, transport)
-
-    def participant(
-        self, room: Room | str, tone_hz: float | None = None, text: str | None = None
-    ) -> "SandboxParticipant":
-        """Put somebody into a room's session without a browser; plays a tone, says a text, or only listens.
-
-        Raises:
-            SandboxError: Live there are no such participants; open a browser.
-        """
-        from sipkit.phones import SandboxParticipant
-
-        return SandboxParticipant.join(self._sandbox(), self._room(room).session_id, tone_hz, text)
-
-    def trace(self) -> "SandboxTrace":
-        """Return the sandbox's trace: SIP messages, webhooks, NCCO steps, digits, media figures.
-
-        Raises:
-            SandboxError: Vonage shows nothing of the kind.
-        """
-        from sipkit.phones import SandboxTrace
-
-        return SandboxTrace(self._sandbox())
 
     # The end
 
@@ -414,17 +359,3 @@ class Switchboard:
         if found is None:
             raise RoomNotFound(f"There is no open room {name!r}.")
         return found
-
-    def _sandbox(self) -> "SandboxInfo":
-        from sipkit.sandbox import launcher
-
-        if self.mode != "sandbox":
-            raise SandboxError(
-                "Only the sandbox has phones, participants and a trace.",
-                "Live, use a real phone and a browser, or set SIPKIT_MODE=sandbox.",
-            )
-        self._account()
-        info = launcher.read(self._settings.home / "sandbox")
-        if info is None:
-            raise SandboxError("The sandbox has just gone.", "Try again: it is started when it is needed.")
-        return info

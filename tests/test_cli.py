@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from sipkit import demo
+from sipkit.switchboard import Switchboard
 
 ROOT = Path(__file__).resolve().parent.parent
 SIPKIT = [sys.executable, "-m", "sipkit.cli"]
@@ -95,6 +97,37 @@ def test_server_serves_until_told_to_stop(sandbox_env: Path) -> None:
         line = first_line(process)
         end(process)
     assert re.search(r"http://127\.0\.0\.1:\d+", line)
+
+
+def invited(arguments: list[str], home: Path) -> subprocess.CompletedProcess[str]:
+    """Run `sipkit invite`."""
+    command = [*SIPKIT, "invite", *arguments]
+    return subprocess.run(command, cwd=home, env=environ(home), check=False, capture_output=True, text=True)
+
+
+def test_invite_prints_a_link_into_a_room(board: Switchboard, sandbox_env: Path) -> None:
+    """`sipkit invite ROOM` prints one line, a link that the running server takes; by another address if told so."""
+    board.open_room("standup")
+    server = board.start_webhook_server()
+    run = invited(["standup", "--host"], sandbox_env)
+    link = run.stdout.strip()
+    assert link.startswith(f"{server.url}/room/standup?invitation=")
+    page = requests.get(link, timeout=10)
+    assert page.status_code == 200
+    assert 'id="dial-out"' in page.text
+    link = invited(["standup", "--url", "https://calls.example"], sandbox_env).stdout
+    assert link.startswith("https://calls.example/room/standup?invitation=")
+
+
+def test_invite_says_what_is_missing(board: Switchboard, sandbox_env: Path) -> None:
+    """A room that is not open, and a server that does not run, are told with what to do."""
+    board.open_room("standup")
+    hopeless = ["standup", "--hours", "-1", "--url", "http://h"]
+    for arguments, words in ((["nowhere"], "Open it first"), (["standup"], "--url"), (hopeless, "at most 30 days")):
+        run = invited(arguments, sandbox_env)
+        assert run.returncode == 1
+        assert words in run.stderr
+        assert run.stdout == ""
 
 
 @pytest.mark.parametrize("words", [[], ["dial"], ["demo", "--fast"], ["server", "--port", "many"]])

@@ -12,12 +12,12 @@ import pytest
 
 from sipkit import lessons
 from sipkit.errors import SettingsError, SipkitError
-from sipkit.lessons import Kit, checks, navigation, story
+from sipkit.lessons import Kit, checks, exercises, navigation, presence, story
 from sipkit.lessons.kit import MODES, NOT_TOLD
 from sipkit.lessons.shown import Ladder, Step, hidden
 from sipkit.switchboard import Switchboard
 from sipkit.timeline import Event
-from sipkit.widgets import CallPanel
+from sipkit.widgets import CallPanel, PhonePanel
 from tests.standins.odd_platform import odd_platform
 
 ACCOUNT = """
@@ -179,6 +179,74 @@ def test_a_check_that_raises_is_a_failed_check(board: Switchboard) -> None:
     check = checks.cloud(board)
     assert not check.passed
     assert "Make a new one" in check.fix
+
+
+class TestExercises:
+    """Exercises that check themselves, and never stop a lesson."""
+
+    @pytest.mark.parametrize("question", sorted(exercises.QUESTIONS))
+    def test_an_answer_is_checked(self, question: str) -> None:
+        """As handed out it says what to do, a wrong number brings the hint, the right one the reason."""
+        known = exercises.QUESTIONS[question]
+        assert repr(lessons.answer(question, None)).startswith("○ not yet: put a number")
+        wrong = lessons.answer(question, known.right + 1)
+        assert not wrong.passed
+        assert repr(wrong).endswith(known.hint)
+        right = lessons.answer(question, known.right)
+        assert right.passed
+        assert repr(right) == f"✔ {known.right}: {known.why}"
+
+    def test_a_sound_is_listened_for(self, kit: Kit) -> None:
+        """What a participant hears, now or before, passes; what does not come in time is "not yet"."""
+        board = kit.board
+        room = board.open_room("studio")
+        board.start_webhook_server()
+        board.dial_out(room)
+        board.wait_for_bridge(room, "answered")
+        listener = board.participant(room)
+        assert not exercises.heard(listener, 880, timeout=0.2).passed
+        speaker = board.participant(room, tone_hz=880)
+        phone = board.phone().wait_for("answered")
+        phone.wait_until_heard(lessons.voice)
+        phone.keys(f"{room.pin}#")
+        assert repr(lessons.heard(phone, 880, timeout=10)) == "✔ 880 Hz was heard"
+        speaker.leave()
+        assert lessons.heard(phone, 880).passed
+
+
+def test_who_is_in_the_room_is_told_without_anybody_there(kit: Kit) -> None:
+    """Each part of the chain has a line: a tick once it is there, before that what to do, and never an error."""
+    board = kit.board
+    room = board.open_room("studio")
+    phone = PhonePanel(board)
+    lines = kit.in_the_room(room, phone).lines
+    assert len(lines) == 4
+    assert all(line.startswith("○ not yet: ") for line in lines)
+    board.start_webhook_server()
+    board.dial_out(room)
+    board.wait_for_bridge(room, "answered")
+    phone.call.click()
+    phone.wait_for("answered")
+    assert phone.phone is not None
+    phone.phone.wait_until_heard(lessons.voice)
+    phone.press(f"{room.pin}#")
+    board.wait_for_callers(room, 1)
+    phone.receiver.set_state({"state": "talking"})
+    assert kit.in_the_room(room, phone).lines == [
+        "✔ the bridge is up",
+        "✔ phones behind it: 1",
+        presence.NO_BROWSER,
+        "✔ you hold the phone's receiver",
+    ]
+    phone.hang_up.click()
+
+
+def test_live_nobody_tells_who_has_a_browser(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is the sandbox's: live the line says so, and is no error."""
+    room = kit.board.open_room("studio")
+    phone = PhonePanel(kit.board)
+    monkeypatch.setattr(Switchboard, "mode", "live")
+    assert kit.in_the_room(room, phone).lines[2] == presence.NOT_TOLD
 
 
 class TestTryEnv:

@@ -76,6 +76,24 @@ def test_the_last_connection_of_an_owner_is_told() -> None:
     keeper.refuse()
 
 
+def test_an_owner_somebody_dials_for_is_known() -> None:
+    """Who holds no connection but is dialled for is written down like a holder, until the server leaves."""
+    told: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    keeper = LifelineKeeper(["before"], on_owner=told.put)
+    keeper.start(first_holder_within=60)
+    held = Lifeline.take(keeper.port, keeper.token, "kernel")
+    assert told.get(timeout=5) == ["before", "kernel"]
+    assert keeper.know("kernel")
+    assert keeper.know("guest")
+    assert told.get(timeout=5) == ["before", "guest", "kernel"]
+    assert not keeper.holds("guest")
+    held.drop()
+    assert keeper.farewells.get(timeout=5) == lifeline.LEAVE
+    assert not keeper.know("late")
+    assert keeper.owners == ["before", "guest", "kernel"]
+    keeper.refuse()
+
+
 def test_owner_that_cannot_be_written_down_is_refused() -> None:
     """When the state file cannot be written, the holder is told at once instead of being forgotten later."""
 

@@ -21,17 +21,24 @@ DEPENDENCIES: list[str] = PROJECT["dependencies"]
 TEST_DEPENDENCIES: list[str] = PROJECT["optional-dependencies"]["test"]
 
 HEAVY = {
+    "OpenSSL",
     "aiohttp",
+    "aioice",
     "flask",
     "ipywidgets",
     "numpy",
     "onnxruntime",
     "opentok",
+    "pylibsrtp",
     "requests",
+    "segno",
     "sqlalchemy",
     "vonage",
 }
 """Libraries that take long to import: nobody who says `import sipkit` has asked for them yet."""
+
+PAGES = {"widgets": {".js", ".css"}, "sandbox/video/script": {".js"}, "room_page": {".html", ".js", ".css"}}
+"""What browsers load, by folder: kinds of files that no import would miss."""
 
 # Written in pieces, so that this file is not itself a finding.
 REGISTRY_HOSTS = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org"]
@@ -100,7 +107,7 @@ def test_constraints_pin_every_dependency_exactly() -> None:
 
 
 def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
-    """The wheel has every module, py.typed, the widgets' scripts and styles, the licence and the command."""
+    """The wheel has every module, py.typed, all scripts, styles and pages, the licence and the command."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     [wheel] = tmp_path.glob("sipkit_notebooks-*-py3-none-any.whl")
@@ -111,8 +118,9 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     ours = {str(path.relative_to(ROOT)) for path in tracked_files() if path.is_relative_to(ROOT / "sipkit")}
     assert ours <= names
     assert "sipkit/py.typed" in names
-    assert any(name.endswith(".js") for name in names)
-    assert any(name.endswith(".css") for name in names)
+    for folder, kinds in PAGES.items():
+        shipped = {Path(name).suffix for name in names if name.startswith(f"sipkit/{folder}/")}
+        assert kinds <= shipped, f"{folder} lacks {kinds - shipped}"
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if not name.startswith(("sipkit/", "sipkit_notebooks-"))]
 

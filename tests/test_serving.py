@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
 from sipkit.cloud import cloud_for
 from sipkit.server import WebhookServer
@@ -73,6 +74,28 @@ def test_other_servers_run_the_app(folder: Settings, server: str, wait_until: Wa
         finally:
             process.terminate()
             process.wait(10)
+
+
+@pytest.mark.parametrize("server", ["granian", "flask", "by hand"])
+def test_no_servers_access_log_holds_an_invitation(folder: Settings, server: str, wait_until: WaitUntil) -> None:
+    """Whichever server shows the room page, and with its access log on: what opens the door is not written down."""
+    with socket.create_server(("127.0.0.1", 0)) as finder:
+        port = finder.getsockname()[1]
+    command = {
+        "granian": ["granian", "--interface", "wsgi", "--port", str(port), "--access-log", "webhook_server:app"],
+        "flask": ["flask", "--app", "webhook_server", "run", "--port", str(port)],
+        "by hand": ["webhook_server.py", "--port", str(port)],
+    }[server]
+    with from_command_line(command, folder) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or listens(port), 30, "the server to listen")
+            address = f"http://127.0.0.1:{port}/room/standup?invitation=opens-the-door"
+            assert requests.get(address, timeout=10).status_code == 403
+        finally:
+            process.terminate()
+            said, _ = process.communicate(timeout=10)
+    assert "/room/standup" in said
+    assert "opens-the-door" not in said
 
 
 @pytest.mark.parametrize("server", ["granian", "flask"])

@@ -7,8 +7,10 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -297,6 +299,36 @@ def test_facts(store: Store) -> None:
     assert store.fact("public_url", since=4e9) is None
 
 
+def test_a_settled_fact_stays(store: Store) -> None:
+    """The first value is kept, and given to everybody who comes with another one."""
+    assert store.settled_fact("secret", "one") == "one"
+    assert store.settled_fact("secret", "two") == "one"
+    assert store.fact("secret") == "one"
+
+
+# The turnstile
+
+
+def test_a_ticket_passes_once(store: Store) -> None:
+    """However many threads bring the same ticket, one passes; another ticket is another matter."""
+    until = time.time() + 60
+    with ThreadPoolExecutor(8) as pool:
+        passed = list(pool.map(lambda _: store.use_ticket("a", until), range(40)))
+    assert passed.count(True) == 1
+    assert store.use_ticket("b", until)
+
+
+def test_an_allowance_is_shared(store: Store, url: str) -> None:
+    """Processes and threads that use the same thing at once use it as often as allowed, together."""
+    other = Store.open(url, ENVIRONMENT)
+    with ThreadPoolExecutor(8) as pool:
+        waits = list(pool.map(lambda number: (store, other)[number % 2].allow("a", 7, 60), range(40)))
+    other.close()
+    assert waits.count(0.0) == 7
+    assert all(0 < wait <= 60 for wait in waits if wait)
+    assert store.allow("b", 7, 60) == 0.0
+
+
 # Files and failures
 
 
@@ -332,6 +364,30 @@ def test_another_version_of_the_tables(store: Store, url: str, tmp_path: Path) -
     raw.close()
     with pytest.raises(StoreError, match="version 999"):
         Store.open(url, ENVIRONMENT)
+
+
+def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, url: str, tmp_path: Path) -> None:
+    """What the first version wrote is kept: rooms, and a living bridge, whose dialler was its owner."""
+    bridge, _ = store.claim_bridge(room, "me")
+    store.close()
+    with sqlite3.connect(tmp_path / "home" / "sipkit.db") as raw:
+        raw.execute("ALTER TABLE bridges DROP COLUMN dialler")
+        raw.execute("DROP TABLE tickets")
+        raw.execute("DROP TABLE allowances")
+        raw.execute("UPDATE facts SET value = '1' WHERE \"key\" = 'schema'")
+    raw.close()
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: Store.open(url, ENVIRONMENT), range(4)))
+    for each in stores:
+        assert each.room(room.name) == room
+        kept = each.living_bridge(room)
+        assert kept == bridge
+        assert kept is not None
+        assert kept.dialler == "me"
+        each.close()
+    again = Store.open(url, ENVIRONMENT)
+    assert again.use_ticket("a", time.time() + 60)
+    again.close()
 
 
 def test_errors_show_no_values(store: Store, room: Room, tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from sipkit import ncco
+from sipkit.app import create_app
 from sipkit.cloud import Account
 from sipkit.errors import MissingCredential
 from sipkit.rooms import Room
 from sipkit.settings import Settings
 from sipkit.store import Store
-from sipkit.webhooks import MAX_BODY, create_app
+from sipkit.webhooks import MAX_BODY
 
 SECRET = "a-signature-secret-of-32-letters"
 NUMBER = "12025550123"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ipywidgets import Button
+from ipywidgets import Button, FileUpload
 
 from sipkit import widgets
 from sipkit.errors import SipkitError, WaitTimeout
@@ -20,7 +20,7 @@ from sipkit.lessons.sound import tone, voice
 from sipkit.phones import Heard
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
-from sipkit.widgets import CallPanel, EventLog, PhonePanel, Recording, audio
+from sipkit.widgets import CallPanel, EventLog, PhonePanel, Recording, RoomView, audio
 from sipkit.widgets.phone_state import in_words
 from sipkit.widgets.refresh import PERIOD, Refresher, stop_all
 from sipkit.widgets.state import Waitable, in_banner
@@ -205,6 +205,7 @@ class TestPhonePanel:
             panel = PhonePanel(board)
             assert panel.state.state == panel.view.state == "sandbox-only"
             assert panel.call.disabled
+            assert not panel.receiver.usable
             panel.call.click()
             assert panel.phone is None
             with pytest.raises(WaitTimeout):
@@ -398,9 +399,10 @@ def test_an_unforeseen_exception_reaches_the_banner() -> None:
 
 def test_every_button_has_words(board: Switchboard) -> None:
     """An icon alone has no accessible name: each button says what it does, and more of it in its tooltip."""
-    panels = [CallPanel(board, "names"), PhonePanel(board)]
+    panels = [CallPanel(board, "names"), PhonePanel(board), RoomView(board, "names")]
     buttons = [button for panel in panels for button in panel._buttons]
-    assert all(isinstance(button, Button) and button.description and button.tooltip for button in buttons)
+    assert all(isinstance(button, Button | FileUpload) for button in buttons)
+    assert all(button.description and button.tooltip for button in buttons)
     stop_all(board)
 
 

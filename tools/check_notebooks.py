@@ -39,6 +39,7 @@ FORBIDDEN_IN_OUTPUTS: Final = {
     "a phone number": re.compile(r"(?<![\w.])\+?\d{7,15}(?!\w)"),
     "a PIN": re.compile(r"\bpin\b\W{0,8}\d{4,10}\b", re.IGNORECASE),
     "a token": re.compile(r"\beyJ[\w-]{8,}|\bT1=="),
+    "an invitation": re.compile(r"\binvitation=\S|/room/[\w%.-]+\?"),
     "a session id": re.compile(r"\b[12]_MX[\w-]{8,}"),
     "a leg's id": re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b[0-9a-f]{24,}\b"),
     "a key or password": re.compile(r"(?:secret|password|api_?key)['\"]?\s*[:=]\s*['\"]?(?!•)[\w-]{6,}", re.IGNORECASE),

@@ -7,6 +7,7 @@ Everything here shows only what is the same in every run and for every reader, s
 and compared: no PIN, no telephone number, no id, no port, no time of day.
 """
 
+from sipkit.lessons.exercises import answer, heard
 from sipkit.lessons.kit import ROOMS, Kit, setup
 from sipkit.lessons.live import try_env, tunnel_of
 from sipkit.lessons.shown import Document, read_token
@@ -16,6 +17,8 @@ __all__ = [
     "ROOMS",
     "Document",
     "Kit",
+    "answer",
+    "heard",
     "hears",
     "note",
     "quiet",

@@ -9,7 +9,7 @@ import requests
 from sipkit import voice
 from sipkit.cloud import Cloud, cloud_for
 from sipkit.errors import SipkitError
-from sipkit.lessons import story
+from sipkit.lessons import presence, story
 from sipkit.lessons.checks import PYTHON, Check, all_checks, python
 from sipkit.lessons.ladder import sip_ladder
 from sipkit.lessons.shown import Document, Ladder, Lines, hidden
@@ -17,13 +17,14 @@ from sipkit.rooms import Bridge, Room
 from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
 from sipkit.video import OpenTokVideo
+from sipkit.widgets import PhonePanel
 from sipkit.widgets.refresh import stop_all
 
 MODES = {
     "sandbox": "Mode: sandbox. Vonage is played on this machine; nothing costs money.",
     "live": "Mode: live. Vonage answers, and calls are billed to your account.",
 }
-ROOMS = ("check your setup", "standup", "retrospective", "town hall", "farewell")
+ROOMS = ("check your setup", "standup", "retrospective", "town hall", "studio", "farewell")
 """The rooms the lessons open."""
 QUIET_SECONDS = 15.0
 """How long the last legs may take to be gone after a hang-up."""
@@ -114,6 +115,10 @@ class Kit:
         """Ask the platform how many connections the room's session has; `NOT_TOLD` if it does not say."""
         found = self.video.connections(room.session_id)
         return NOT_TOLD if found is None else len(found)
+
+    def in_the_room(self, room: Room, phone: PhonePanel) -> Lines:
+        """Say who is in the room: the bridge, callers, browsers, and whether a microphone is at the phone's mouth."""
+        return Lines(presence.tell(self.board, room, phone.receiver.state))
 
     def wrong_pin(self) -> str:
         """Digits of the right length that are the PIN of no open room."""

@@ -26,11 +26,15 @@ from sipkit.sandbox.sip.agent import OnMessage
 from sipkit.sandbox.sip.transport import LOOPBACK, TRANSPORTS
 from sipkit.sandbox.sip.wiretap import wiretap
 from sipkit.sandbox.trace import Trace
-from sipkit.sandbox.video import rest
+from sipkit.sandbox.video import rest, script
 from sipkit.sandbox.video.conferences import Conferences
 from sipkit.sandbox.video.gateway import SipGateway
+from sipkit.sandbox.video.monitoring import Monitoring
 from sipkit.sandbox.video.participants import Participants
+from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.signalling import Signalling
+from sipkit.sandbox.video.tokens import Tokens
 from sipkit.sandbox.voice import application
 from sipkit.sandbox.voice.application import Applications
 from sipkit.sandbox.voice.platform import VoicePlatform
@@ -59,10 +63,14 @@ class Sandbox:
         credentials = home.credentials
         self.sessions = Sessions(home, credentials.video_api_key, self.trace)
         conferences = Conferences(self._video_mixer)
-        self._participants = Participants(self.sessions, conferences, self._video_mixer, self._speech)
+        self.router = Router(conferences, self._video_mixer, self.trace)
+        self._participants = Participants(self.sessions, conferences, self._video_mixer, self.router, self._speech)
         self._gateway = SipGateway(
-            home, self.sessions, conferences, self._video_mixer, self.trace, self._tap("gateway")
+            home, self.sessions, conferences, self._video_mixer, self.router, self.trace, self._tap("gateway")
         )
+        self._tokens = Tokens(home)
+        self._signalling = Signalling(self.sessions, self._tokens, self.router, self._gateway, self.trace)
+        self._monitoring = Monitoring(home, self.sessions, self.trace)
         self._applications = Applications(home)
         self.voice = VoicePlatform(
             home, self._applications, self._voice_mixer, self._speech, self.trace, self._tap("voice")
@@ -80,6 +88,8 @@ class Sandbox:
         self.phones.route(sip)
         for mixer in (self._video_mixer, self._voice_mixer, self._phone_mixer):
             mixer.start()
+        await self.router.open()
+        await self.phones.open()
         await self._serve_http()
         self.home.save_ports(self._ports)
         return self
@@ -89,7 +99,10 @@ class Sandbox:
         if self._warming is not None:
             self._warming.cancel()
         await self.phones.close()
+        await self._signalling.close()
         await self._gateway.close()
+        await self._monitoring.close()
+        await self.router.close()
         await self.voice.close()
         for mixer in (self._video_mixer, self._voice_mixer, self._phone_mixer):
             await mixer.stop()
@@ -114,15 +127,18 @@ class Sandbox:
 
     @property
     def idle(self) -> bool:
-        """True when nobody holds the sandbox and no call is up."""
-        return not (self.users.holders or self.voice.ledger() or self.phones.busy)
+        """True when nobody holds the sandbox, no browser is in a session and no call is up."""
+        return not (self.users.holders or self._signalling.busy or self.voice.ledger() or self.phones.busy)
 
     async def _serve_http(self) -> None:
         credentials = self.home.credentials
         app = web.Application(middlewares=[json_errors(self.trace), guard(credentials)], client_max_size=MAX_BODY)
         app.add_routes(
             [
-                *rest.routes(self.sessions, self._gateway, credentials, self.trace),
+                *rest.routes(self.sessions, self._gateway, self._tokens, self.trace),
+                *self._signalling.routes(),
+                *self._monitoring.routes(),
+                *script.routes(),
                 *application.routes(self._applications, credentials, self.trace),
                 *self._participants.routes(),
                 *self.phones.routes(),

@@ -14,12 +14,13 @@ from sipkit.store.schema import DURABLE, READ, bridges, rooms
 class BridgeBook(Database):
     """Claims, follows and ends bridges."""
 
-    def claim_bridge(self, room: Room, owner: str) -> tuple[Bridge, bool]:
+    def claim_bridge(self, room: Room, owner: str, dialler: str | None = None) -> tuple[Bridge, bool]:
         """Claim the right to dial the room's one bridge.
 
         Args:
             room: The room to dial from.
             owner: Who will hang it up.
+            dialler: Who will place the dial; the owner unless given.
 
         Returns:
             The room's living bridge, and True if it is ours to dial now; False if it was there already.
@@ -31,7 +32,7 @@ class BridgeBook(Database):
             if living is not None:
                 return as_bridge(living), False
             values = {"environment": self.environment, "room_id": room.id, "living_room_id": room.id}
-            values |= {"state": "dialing", "owner": owner, "dialed_at": time.time()}
+            values |= {"state": "dialing", "owner": owner, "dialler": dialler or owner, "dialed_at": time.time()}
             conn.execute(insert(bridges).values(**values))
             return as_bridge(one(bridge_row(conn, self.environment, here))), True
 

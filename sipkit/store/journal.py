@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from sipkit.rooms import Room
 from sipkit.store.database import Database
 from sipkit.store.rows import as_event, one, utc
-from sipkit.store.schema import QUICK, READ, events, facts
+from sipkit.store.schema import DURABLE, QUICK, READ, events, facts
 from sipkit.timeline import Event, mask_data, mask_text
 
 
@@ -52,6 +52,24 @@ class Journal(Database):
                 conn.execute(insert(facts).values(environment=self.environment, key=key, **news))
 
         self.run(QUICK, work)
+
+    def settled_fact(self, key: str, value: str) -> str:
+        """Keep one value by name for good: the first one wins, and is what everybody gets.
+
+        Args:
+            key: The name.
+            value: What to keep if nothing is kept yet.
+        """
+        here = (facts.c.environment == self.environment) & (facts.c.key == key)
+
+        def work(conn: Connection) -> str:
+            kept = conn.scalar(select(facts.c.value).where(here))
+            if kept is not None:
+                return str(kept)
+            conn.execute(insert(facts).values(environment=self.environment, key=key, value=value, set_at=time.time()))
+            return value
+
+        return self.run(DURABLE, work)
 
     def fact(self, key: str, since: float = 0.0) -> str | None:
         """Return the value kept by name, or None.

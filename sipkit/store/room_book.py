@@ -66,6 +66,10 @@ class RoomBook(Database):
         query = select(rooms).where(open_rooms(self.environment)).order_by(rooms.c.id)
         return self.run(READ, lambda conn: [as_room(row) for row in conn.execute(query).mappings()])
 
+    def room_by_id(self, room_id: int) -> Room | None:
+        """Return the open room with this id, or None; a room opened anew under an old name has a new id."""
+        return self._first_room(rooms.c.id == room_id)
+
     def room_by_pin(self, pin: str) -> Room | None:
         """Return the open room this PIN belongs to, or None."""
         return self._first_room(rooms.c.pin == pin)

@@ -81,6 +81,7 @@ def as_bridge(row: RowMapping) -> Bridge:
         dialed_at=utc(row["dialed_at"]),
         ended_at=_utc_or_none(row["ended_at"]),
         reason=row["reason"],
+        dialler=row["dialler"] or row["owner"],
     )
 
 

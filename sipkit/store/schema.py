@@ -36,7 +36,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sipkit.errors import StoreError
 
-SCHEMA_VERSION: Final = "1"
+SCHEMA_VERSION: Final = "2"
+"""2 knows the dialler of a bridge, used tickets and rate limits; `migrations` brings 1 there."""
 
 BUSY_SECONDS: Final = 30.0
 """How long a writer waits for another process's write before it gives up."""
@@ -77,6 +78,7 @@ bridges = Table(
     Column("leg_uuid", String(200)),
     Column("state", String(10), nullable=False),
     Column("owner", String(200), nullable=False),
+    Column("dialler", String(200), comment="who places the dial; NULL: the owner itself"),
     Column("dialed_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("reason", String(500)),
@@ -119,6 +121,26 @@ facts = Table(
     Column("key", String(100), primary_key=True),
     Column("value", Text, nullable=False),
     Column("set_at", Double, nullable=False),
+)
+
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("environment", String(200), primary_key=True),
+    Column("key", String(100), primary_key=True),
+    Column("until", Double, nullable=False, comment="when the ticket is worthless anyway and its row can go"),
+    Index("tickets_by_end", "environment", "until"),
+)
+
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("environment", String(200), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("used", Integer, nullable=False),
+    Column("until", Double, nullable=False, comment="when counting begins anew"),
+    Index("allowances_by_end", "environment", "until"),
 )
 
 

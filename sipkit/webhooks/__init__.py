@@ -25,14 +25,14 @@ from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from sipkit import ncco, signatures
-from sipkit.cloud import Account, cloud_for
-from sipkit.errors import MissingCredential, SignatureRefused, SipkitError, StoreError
+from sipkit.cloud import Account
+from sipkit.errors import SignatureRefused, SipkitError, StoreError
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys
 from sipkit.webhooks.desk import Desk
 
-__all__ = ["MAX_BODY", "blueprint", "create_app"]
+__all__ = ["MAX_BODY", "Office", "install", "json_answer", "place_of"]
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body; the platform's own stay below two thousand."""
@@ -73,39 +73,18 @@ class Incoming(NamedTuple):
     fields: dict[str, Any]
 
 
-def create_app(settings: Settings | None = None, account: Account | None = None, store: Store | None = None) -> Flask:
-    """Make the app.
+def install(app: Flask, office: Office) -> None:
+    """Put the webhooks into an app, with the answers of the whole app to what nobody asked for.
 
     Args:
-        settings: Read from `.env` and the environment unless given.
-        account: The cloud's, unless given. In the sandbox this starts or finds the sandbox.
-        store: The one of the settings, unless given.
-
-    Raises:
-        MissingCredential: If there is no signature secret: anybody could then direct our calls.
-        SettingsError: If the settings make no sense.
+        app: The app; see `sipkit.app`, which makes it.
+        office: What the views work with.
     """
-    settings = settings or Settings.load()
-    # Without a hold: a server must not keep the sandbox alive after the last notebook is gone.
-    account = account or cloud_for(settings, hold=False).account()
-    if not account.signature_secret.get_secret_value():
-        raise MissingCredential(
-            "The webhook server needs SIGNATURE_SECRET: without it anybody who finds its address could "
-            "listen in on a session.",
-            "Copy the signature secret from the dashboard (API settings) into .env as SIGNATURE_SECRET.",
-        )
-    store = store or Store.open(settings.store_url, account.environment, settings.pin_length)
-    app = Flask("sipkit.webhooks", static_folder=None)
-    # One byte more than we take: of a body in chunks Flask reads so much and drops the rest in silence.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.merge_slashes = False  # it would answer by an HTML redirect
-    app.extensions["sipkit"] = Office(settings, account, store)
+    app.extensions["sipkit"] = office
     app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _own_error)
     hide_queries_in_access_logs()
-    return app
 
 
 def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
@@ -152,7 +131,7 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
 @_signed
 def voice_answer(incoming: Incoming) -> Response:
     """Say what a leg that has called shall do."""
-    return _json(incoming.office.desk.answer(Callback.read(incoming.fields)))
+    return json_answer(incoming.office.desk.answer(Callback.read(incoming.fields)))
 
 
 @blueprint.route("/voice-dtmf", methods=["GET", "POST"])
@@ -160,7 +139,7 @@ def voice_answer(incoming: Incoming) -> Response:
 def voice_dtmf(incoming: Incoming) -> Response:
     """Say what a leg that pressed keys, or none, shall do now."""
     call = Callback.read(incoming.fields)
-    return _json(incoming.office.desk.keys(call, read_keys(incoming.fields)))
+    return json_answer(incoming.office.desk.keys(call, read_keys(incoming.fields)))
 
 
 @blueprint.route("/voice-events", methods=["GET", "POST"])
@@ -168,7 +147,7 @@ def voice_dtmf(incoming: Incoming) -> Response:
 def voice_events(incoming: Incoming) -> Response:
     """Note a piece of news about a leg."""
     incoming.office.desk.note(read_event(incoming.fields))
-    return _json({"ok": True})
+    return json_answer({"ok": True})
 
 
 @blueprint.route("/healthz", methods=["GET"])
@@ -186,7 +165,7 @@ def healthz() -> Response:
         health["public_url"] = office.desk.public_url()
     except StoreError as error:
         health |= {"ok": False, "error": error.message}
-    return _json(health)
+    return json_answer(health)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -200,14 +179,14 @@ def _http_error(error: HTTPException) -> Response:
 def _own_error(error: Exception) -> Response:
     """Apologize to the caller for a failure of ours, and keep the reason for the person at the keyboard."""
     # The kind and the place only: the text of a foreign exception may quote digits or numbers.
-    words = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {_place(error)}"
+    words = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {place_of(error)}"
     log.error("%s failed: %s", request.path[:100], words)
     if request.endpoint in {"sipkit.voice_answer", "sipkit.voice_dtmf"}:
-        return _json(ncco.goodbye(ncco.SORRY))
-    return _json({"ok": False, "error": "noted in the server's log"})
+        return json_answer(ncco.goodbye(ncco.SORRY))
+    return json_answer({"ok": False, "error": "noted in the server's log"})
 
 
-def _place(error: Exception) -> str:
+def place_of(error: BaseException) -> str:
     """Return the innermost line of the exception's way."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -215,7 +194,8 @@ def _place(error: Exception) -> str:
     return f"at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace is not None else ""
 
 
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer in one line of JSON that nobody keeps."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     response = Response(f"{text}\n", status, headers, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
@@ -223,7 +203,7 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 def _error(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
-    return _json({"error": reason}, status, headers)
+    return json_answer({"error": reason}, status, headers)
 
 
 class _WithoutQuery(logging.Filter):

@@ -10,5 +10,6 @@ from sipkit.widgets.call_panel import CallPanel
 from sipkit.widgets.event_log import EventLog
 from sipkit.widgets.phone_panel import PhonePanel
 from sipkit.widgets.recording import Recording
+from sipkit.widgets.room_view import RoomView
 
-__all__ = ["CallPanel", "EventLog", "PhonePanel", "Recording"]
+__all__ = ["CallPanel", "EventLog", "PhonePanel", "Recording", "RoomView"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from anywidget import AnyWidget
-from ipywidgets import Button, VBox, Widget
+from ipywidgets import Button, FileUpload, VBox, Widget
 from traitlets import directional_link
 
 from sipkit.switchboard import Switchboard
@@ -31,7 +31,7 @@ class Panel(VBox):  # type: ignore[misc]  # ipywidgets ships no types
         board: Switchboard,
         state: CallState | PhoneState,
         view: AnyWidget,
-        buttons: dict[Button, frozenset[str]],
+        buttons: dict[Button | FileUpload, frozenset[str]],
         children: Sequence[Widget],
     ) -> None:
         super().__init__(children=children)

@@ -1,4 +1,5 @@
-// The screen of a sandbox phone. It shows the traits of PhoneView and never changes them.
+// The screen of a sandbox phone. It shows the traits of PhoneView and never changes them. It also makes the small
+// noises of a telephone, which nobody but the learner hears: its keys, and while the receiver is used its ring-back.
 
 const WORDS = {
   idle: "on the hook",
@@ -29,6 +30,50 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const KEYS = "123456789*0#";
+const ROWS_HZ = [697, 770, 852, 941]; // the two notes of a key (ITU-T Q.23)
+const COLUMNS_HZ = [1209, 1336, 1477];
+const KEY_SECONDS = 0.15;
+const RING_HZ = [440, 480]; // ring-back of North America: two seconds of it, four of quiet
+const RING_SECONDS = 2;
+const RING_EVERY_MS = 6000;
+const SOFT = 0.06;
+
+// A page may make no sound before it was clicked, so the context is made at the first need.
+function makeNoises() {
+  let context = null;
+  let ringing = null;
+  const chord = (notes, seconds) => {
+    context ??= new AudioContext();
+    const volume = context.createGain();
+    volume.gain.value = SOFT;
+    volume.connect(context.destination);
+    for (const hz of notes) {
+      const note = context.createOscillator();
+      note.frequency.value = hz;
+      note.connect(volume);
+      note.start();
+      note.stop(context.currentTime + seconds);
+    }
+    return () => volume.disconnect();
+  };
+  const key = (place) => chord([ROWS_HZ[Math.floor(place / 3)], COLUMNS_HZ[place % 3]], KEY_SECONDS);
+  const ring = (on) => {
+    if (on === (ringing !== null)) return;
+    clearInterval(ringing?.timer);
+    ringing?.quiet();
+    ringing = null;
+    if (!on) return;
+    const once = () => chord(RING_HZ, RING_SECONDS);
+    ringing = { quiet: once(), timer: setInterval(() => (ringing.quiet = once()), RING_EVERY_MS) };
+  };
+  const close = () => {
+    ring(false);
+    context?.close();
+  };
+  return { key, ring, close };
+}
+
 function render({ model, el }) {
   const box = add(el, "section", "sipkit-view");
   box.setAttribute("aria-label", "Sandbox phone");
@@ -44,6 +89,19 @@ function render({ model, el }) {
   const banner = add(box, "p", "sipkit-banner");
   banner.setAttribute("role", "alert");
 
+  const noises = makeNoises();
+  // The keys and the receiver are other widgets; it is the panel that holds them all.
+  const panel = () => el.closest(".sipkit-panel");
+  const press = (event) => {
+    const key = event.target.closest?.(".sipkit-keypad button");
+    const place = key && panel()?.contains(key) ? KEYS.indexOf(key.textContent.trim()) : -1;
+    if (place >= 0) noises.key(place);
+  };
+  const ring = () => {
+    const held = panel()?.querySelector(".sipkit-receiver")?.dataset.state ?? "off";
+    noises.ring(held !== "off" && ["calling", "ringing"].includes(model.get("state")));
+  };
+
   const show = () => {
     const mode = model.get("mode");
     write(chip, mode);
@@ -54,10 +112,19 @@ function render({ model, el }) {
     write(hears, SAYS[model.get("state")]?.(model) ?? "");
     write(banner, model.get("error"));
     banner.hidden = model.get("error") === "";
+    box.dataset.phone = model.get("state");
+    box.dataset.calls = model.get("calls");
+    box.dispatchEvent(new CustomEvent("sipkit-phone", { bubbles: true })); // the receiver follows it
+    ring();
   };
+  document.addEventListener("click", press, true);
   model.on("change", show);
   show();
-  return () => model.off("change", show);
+  return () => {
+    document.removeEventListener("click", press, true);
+    model.off("change", show);
+    noises.close();
+  };
 }
 
 export default { render };

@@ -1,9 +1,10 @@
 """The state of one telephone of the sandbox; it is driven over HTTP and lives there, never in the kernel."""
 
 import threading
+from pathlib import Path
 from typing import Final
 
-from traitlets import Unicode
+from traitlets import Int, Unicode
 
 from sipkit.errors import PhoneError
 from sipkit.phones import Heard, SandboxPhone
@@ -19,12 +20,14 @@ class PhoneState(Waitable):
 
     Attributes:
         state: `idle`, `calling`, `ringing`, `answered`, `ended` or `failed`; in live mode always `sandbox-only`.
+        calls: How many calls this phone has made; whoever talks to one of them can tell it from the next.
         mode: `sandbox` or `live`.
         number: The number this phone calls, with a leading plus.
         keyed: The keys pressed in this call. They go to the browser and into no representation of this object.
         hears: What comes out of the receiver now, in words.
     """
 
+    calls = Int(0)
     mode = Unicode()
     number = Unicode()
     keyed = Unicode()
@@ -47,6 +50,7 @@ class PhoneState(Waitable):
             last, self.phone = self.phone, None
             if last is not None:
                 last.hang_up()
+            self.calls += 1
             self.keyed, self.hears, self.state = "", "", "calling"
             self.phone = self._board.phone()
 
@@ -54,25 +58,57 @@ class PhoneState(Waitable):
     def press(self, keys: str) -> None:
         """Press keys, as digits, `*` and `#`; they travel as RFC 4733 telephone events."""
         with self._turn:
-            self._receiver().keys(keys)
+            self._in_hand().keys(keys)
             self.keyed += keys
 
     @in_banner
     def say(self, text: str) -> None:
         """Speak into the phone."""
-        self._receiver().say(text)
+        self._in_hand().say(text)
 
     @in_banner
     def tone(self, hz: int = 440, seconds: float = 2.0) -> None:
         """Whistle a steady tone into the phone: easy to find again in what the others hear."""
-        self._receiver().tone(hz, seconds)
+        self._in_hand().tone(hz, seconds)
+
+    @in_banner
+    def play(self, sound: str | Path | bytes) -> None:
+        """Play a WAV file into the phone: its path, or what is in it."""
+        self._in_hand().play(sound)
+
+    def lift(self, call: int, offer: str) -> str:
+        """Let a browser take the receiver of a call; see `SandboxPhone.receiver`.
+
+        Args:
+            call: Which of the phone's `calls` the browser means.
+            offer: The browser's SDP offer.
+
+        Returns:
+            The SDP answer.
+
+        Raises:
+            PhoneError: That call is over, or the sandbox refuses the offer.
+            SandboxError: The sandbox does not answer.
+        """
+        with self._turn:  # the page sees "calling" a moment before the sandbox has given a phone
+            if call != self.calls:
+                raise PhoneError("That call is over.", "The next one lifts the receiver by itself.")
+            phone = self._in_hand()
+        return phone.receiver(offer)
+
+    def lay_down(self, call: int) -> None:
+        """Take the receiver of a call from the browser again; a call that is over has none, which is fine."""
+        with self._turn:
+            phone = self.phone if call == self.calls and self.state != "ended" else None
+        if phone is not None:
+            phone.lay_down()
 
     @in_banner
     def hang_up(self) -> None:
         """Put the receiver down."""
-        self._receiver().hang_up()
+        self._in_hand().hang_up()
 
-    def _receiver(self) -> SandboxPhone:
+    def _in_hand(self) -> SandboxPhone:
         """The phone in the hand.
 
         Raises:

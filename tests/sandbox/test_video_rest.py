@@ -18,7 +18,8 @@ from opentok.exceptions import AuthError, ForceDisconnectError, GetStreamError, 
 from sipkit.sandbox.home import Home
 from sipkit.sandbox.launcher import SandboxInfo
 from sipkit.sandbox.trace import Trace
-from sipkit.sandbox.video.sessions import Sessions, project_of
+from sipkit.sandbox.video.session_id import project_of
+from sipkit.sandbox.video.sessions import Sessions
 from tests.standins.video_api import URI, VideoApi
 
 SECRET = "0123456789abcdef" * 3

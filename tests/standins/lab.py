@@ -191,6 +191,10 @@ class Phone:
         """Call any other action."""
         return self._lab.ask("POST", f"{self._path}/{what}", status=status, **more)
 
+    def lay_down(self) -> None:
+        """Take the browser away from it."""
+        self._lab.ask("DELETE", f"{self._path}/receiver")
+
     def hang_up(self) -> dict[str, Any]:
         """Hang up."""
         return dict(self.post("hang-up").json())

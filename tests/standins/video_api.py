@@ -14,7 +14,10 @@ from sipkit.sandbox.home import Home
 from sipkit.sandbox.rest import json_errors
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.video import rest
-from sipkit.sandbox.video.sessions import Connection, Session, Sessions, SipTarget
+from sipkit.sandbox.video.presence import Connection, Session
+from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.sip_target import SipTarget
+from sipkit.sandbox.video.tokens import Tokens
 
 URI = "sip:12025550100@sip.nexmo.com;transport=tls"
 """The conference number as the kit dials it."""
@@ -44,11 +47,12 @@ class VideoApi:
 
     def __init__(self, home: Home, serve: Callable[[web.Application], Any]) -> None:
         self.credentials = home.credentials
+        self.key = home.private_key_file.read_text()
         self.trace = Trace()
         self.gateway = RecordingGateway()
         self.sessions = Sessions(home, home.credentials.video_api_key, self.trace)
         app = web.Application(middlewares=[json_errors(self.trace)])
-        app.add_routes(rest.routes(self.sessions, self.gateway, home.credentials, self.trace))
+        app.add_routes(rest.routes(self.sessions, self.gateway, Tokens(home), self.trace))
         self.url = serve(app).url
         key, secret = home.credentials.video_api_key, home.credentials.video_api_secret
         self.client: Any = opentok.Client(key, secret, api_url=self.url, timeout=10)

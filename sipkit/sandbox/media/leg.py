@@ -32,12 +32,16 @@ class Leg:
         name: shown in media traces.
         hearing: the recording of what reaches this party, None when nobody asks.
         muted: what it says reaches nobody.
+        microphone: what is heard of this party while no source plays, as long as it is open.
+        said: told each tick what this party says, 160 μ-law codes.
     """
 
     def __init__(self, name: str, *, record: bool = False) -> None:
         self.name = name
         self.hearing = Hearing() if record else None
         self.muted = False
+        self.microphone: Source | None = None
+        self.said: Callable[[bytes], None] | None = None
         self.conference: Conference | None = None
         self._source: Source | None = None
         self._played: asyncio.Future[bool] | None = None
@@ -64,12 +68,14 @@ class Leg:
         return self._source is not None
 
     def next_frame(self) -> Samples | None:
-        """Return this tick's frame of the source, None when nothing plays."""
+        """Return this tick's frame of the source, else of the microphone; None is silence."""
+        spoken = self.microphone.next() if self.microphone is not None else None
         if self._source is None:
-            return None
+            return spoken
         frame = self._source.next()
         if frame is None:
             self._finish(complete=True)
+            return spoken
         return frame
 
     def join(self, conference: "Conference") -> None:

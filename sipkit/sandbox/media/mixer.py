@@ -125,6 +125,8 @@ class Mixer:
         for row, each in enumerate(everyone):
             if each.muted:
                 said[row] = 0
+            if each.said is not None:
+                each.said(ENCODE[0][said[row] & 0xFFFF].tobytes())
         out = np.zeros_like(said)
         if len(self._order):
             mixed = said[self._order]

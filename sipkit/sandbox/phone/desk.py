@@ -17,6 +17,8 @@ from sipkit.sandbox.phone.softphone import Softphone
 from sipkit.sandbox.sip.agent import OnMessage, UserAgent
 from sipkit.sandbox.sip.digest import DigestClient
 from sipkit.sandbox.trace import Trace
+from sipkit.sandbox.webrtc.peer import Endpoint
+from sipkit.sandbox.webrtc.sdp import OfferRefused
 
 MAX_PHONES = 500
 """Phones alive at once."""
@@ -37,7 +39,12 @@ class PhoneDesk:
         self._mixer = mixer
         self._speech = speech
         self._trace = trace
+        self._endpoint = Endpoint()
         self._phones: dict[str, Softphone] = {}
+
+    async def open(self) -> None:
+        """Bind the UDP port of the browsers that are receivers."""
+        await self._endpoint.open()
 
     def route(self, ports: dict[str, int]) -> None:
         """Tell where the platform is reached, by transport."""
@@ -47,6 +54,7 @@ class PhoneDesk:
         """Hang up every phone."""
         await asyncio.gather(*(phone.hang_up() for phone in self._phones.values()), return_exceptions=True)
         await self._agent.close()
+        self._endpoint.close()
 
     @property
     def busy(self) -> bool:
@@ -66,6 +74,8 @@ class PhoneDesk:
             web.post(phone + "/listen", self._listen),
             web.post(phone + "/hang-up", self._hang_up),
             web.get(phone + "/recording", self._recording),
+            web.post(phone + "/receiver", self._lift),
+            web.delete(phone + "/receiver", self._lay_down),
         ]
 
     async def _dial(self, request: web.Request) -> web.Response:
@@ -131,6 +141,20 @@ class PhoneDesk:
         hearing = self._find(request).audio.hearing
         assert hearing is not None
         return await wav_answer(hearing)
+
+    async def _lift(self, request: web.Request) -> web.Response:
+        phone = self._find(request)
+        if phone.state == "ended":
+            raise web.HTTPConflict(reason="the call ended meanwhile")
+        try:
+            answer = phone.lift(self._endpoint, (await read_object(request)).get("sdp"))
+        except OfferRefused as error:
+            raise web.HTTPBadRequest(reason=str(error)) from None
+        return web.json_response({"sdp": answer})
+
+    async def _lay_down(self, request: web.Request) -> web.Response:
+        self._find(request).lay_down()
+        return web.json_response({})
 
     def _find(self, request: web.Request) -> Softphone:
         phone = self._phones.get(request.match_info["id"])

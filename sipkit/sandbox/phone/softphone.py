@@ -11,12 +11,14 @@ from sipkit.sandbox.media.g711 import FRAME_SECONDS
 from sipkit.sandbox.media.leg import RtpLeg
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.phone.line import Line
+from sipkit.sandbox.phone.receiver import Receiver
 from sipkit.sandbox.sip import sdp
 from sipkit.sandbox.sip.agent import UserAgent
 from sipkit.sandbox.sip.call import CallFailed, media_host
 from sipkit.sandbox.sip.outgoing import OutgoingCall
 from sipkit.sandbox.sip.transport import LOOPBACK, Transport
 from sipkit.sandbox.trace import Trace
+from sipkit.sandbox.webrtc.peer import Endpoint, MediaState
 
 PhoneState = Literal["calling", "ringing", "answered", "ended"]
 RING_LIMIT = 60.0
@@ -47,6 +49,7 @@ class Softphone:
         self._changed = asyncio.Event()
         self._quiet_since = 0
         self.audio = RtpLeg(f"phone:{self.id}", record=True)
+        self._receiver: Receiver | None = None
         self._task: asyncio.Task[None] | None = None
 
     def dial(self, transport: Transport) -> None:
@@ -83,6 +86,24 @@ class Softphone:
                 return True
             await asyncio.sleep(BEAT)
         return False
+
+    def lift(self, endpoint: Endpoint, offer: object) -> str:
+        """Let a browser be the receiver, instead of the one before; return the answer to its offer.
+
+        Raises:
+            OfferRefused: it cannot be answered.
+        """
+        receiver = Receiver(endpoint, self.audio, offer, self._tell_receiver)
+        self.lay_down()
+        self._receiver = receiver
+        receiver.lift()
+        return receiver.answer
+
+    def lay_down(self) -> None:
+        """Take the browser away from the phone; without one, nothing."""
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
 
     def describe(self) -> dict[str, object]:
         """Describe the phone for the control API."""
@@ -129,6 +150,7 @@ class Softphone:
         except OSError as error:
             reason = f"no connection: {error.strerror or type(error).__name__}"
         finally:
+            self.lay_down()
             self._mixer.remove(self.audio)
             self.audio.close()
             if self._call is not None and not self._call.ended.done():
@@ -136,6 +158,9 @@ class Softphone:
             self.reason = reason
             self.ended_at = time.monotonic()
             self._enter("ended")
+
+    def _tell_receiver(self, state: MediaState) -> None:
+        self._trace.emit("phone", phone=self.id, receiver=state)
 
     def _rings(self, early: "asyncio.Future[int]") -> None:
         if not early.cancelled() and self.state == "calling":

@@ -22,7 +22,10 @@ from sipkit.sandbox.sip.outgoing import OutgoingCall
 from sipkit.sandbox.sip.transport import LOOPBACK, Transport
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.video.conferences import Conferences
-from sipkit.sandbox.video.sessions import Connection, Session, Sessions, SipTarget
+from sipkit.sandbox.video.presence import Connection, Session
+from sipkit.sandbox.video.router import Router
+from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.sip_target import SipTarget
 
 SESSION_HEADER = "X-OpenTok-SessionId"
 ANONYMOUS = "+00000000"
@@ -44,12 +47,14 @@ class SipGateway:
         sessions: Sessions,
         conferences: Conferences,
         mixer: Mixer,
+        router: Router,
         trace: Trace,
         on_message: OnMessage,
     ) -> None:
         self._sessions = sessions
         self._conferences = conferences
         self._mixer = mixer
+        self._router = router
         self._trace = trace
         self._agent = UserAgent("sipkit-gateway", on_message)
         self._ports: dict[str, int] = {}
@@ -88,6 +93,7 @@ class SipGateway:
     async def _live(self, session: Session, connection: Connection, sip: SipTarget) -> None:
         """Live through one call, from the INVITE to the destroyed connection."""
         audio = RtpLeg(f"gateway:{connection.id}")
+        stream_id = connection.stream_id
         reason: Literal["clientDisconnected", "networkDisconnected"] = "networkDisconnected"
         try:
             await audio.open()
@@ -99,6 +105,7 @@ class SipGateway:
             audio.connect(call.remote_media, media_host(call.remote_media))
             self._mixer.add(audio)
             audio.join(self._conferences.of(session.session_id))
+            self._router.say(session.session_id, stream_id, audio)
             self._sessions.connected(connection.id)
             await self._until_over(call, audio)
             reason = "clientDisconnected"
@@ -107,6 +114,7 @@ class SipGateway:
             self._trace.emit("connection", event="call failed", connectionId=connection.id, reason=str(error))
         finally:
             # Out of the conference before the session forgets the connection.
+            self._router.unpublish(stream_id)
             self._mixer.remove(audio)
             audio.close()
             placed = self._calls.pop(connection.id, None)

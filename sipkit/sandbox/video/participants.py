@@ -1,7 +1,7 @@
-"""Synthetic participants: somebody in the session, until browsers come.
+"""Synthetic participants: somebody in the session without a browser.
 
-A participant plays a tone, a text or a recording into the session and records what it hears: the SIP leg's audio, that
-is, everybody on the phone.
+A participant plays a tone, a text or a recording into the session, a stream that browsers see like any other, and
+records what it hears: the other participants, the browsers, and everybody on the phone through the SIP leg.
 """
 
 from aiohttp import web
@@ -11,7 +11,9 @@ from sipkit.sandbox.media.leg import Leg
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.video.conferences import Conferences
-from sipkit.sandbox.video.sessions import Session, Sessions
+from sipkit.sandbox.video.presence import Session
+from sipkit.sandbox.video.router import Router
+from sipkit.sandbox.video.sessions import Sessions
 
 MAX_PARTICIPANTS = 200
 """Participants kept at once, over all sessions."""
@@ -20,12 +22,15 @@ MAX_PARTICIPANTS = 200
 class Participants:
     """The synthetic participants of all sessions, and their control API."""
 
-    def __init__(self, sessions: Sessions, conferences: Conferences, mixer: Mixer, speech: Speech) -> None:
+    def __init__(
+        self, sessions: Sessions, conferences: Conferences, mixer: Mixer, router: Router, speech: Speech
+    ) -> None:
         self._sessions = sessions
         self._conferences = conferences
         self._mixer = mixer
+        self._router = router
         self._speech = speech
-        self._legs: dict[str, tuple[Session, Leg]] = {}
+        self._legs: dict[str, tuple[Session, str, Leg]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the control API's routes."""
@@ -45,35 +50,37 @@ class Participants:
             raise web.HTTPServiceUnavailable(reason=f"there are {MAX_PARTICIPANTS} participants already")
         source = await sound_of(await read_object(request), self._speech)
         connection = self._sessions.add(session, "synthetic", "synthetic participant")
-        self._sessions.connected(connection.id)
         leg = Leg(f"participant:{connection.id}", record=True)
         if source is not None:
             leg.play(source)
         self._mixer.add(leg)
         leg.join(self._conferences.of(session.session_id))
-        self._legs[connection.id] = session, leg
+        self._router.say(session.session_id, connection.stream_id, leg)
+        self._legs[connection.id] = session, connection.stream_id, leg
+        self._sessions.connected(connection.id)
         return web.json_response({"id": connection.id}, status=201)
 
     async def _show(self, request: web.Request) -> web.Response:
-        _, leg = self._find(request)
+        _, _, leg = self._find(request)
         assert leg.hearing is not None
         return web.json_response({"id": request.match_info["id"], "heard": leg.hearing.summary()})
 
     async def _recording(self, request: web.Request) -> web.Response:
-        _, leg = self._find(request)
+        _, _, leg = self._find(request)
         assert leg.hearing is not None
         return await wav_answer(leg.hearing)
 
     async def _remove(self, request: web.Request) -> web.Response:
-        session, leg = self._find(request)
+        session, stream_id, leg = self._find(request)
         del self._legs[request.match_info["id"]]
+        self._router.unpublish(stream_id)
         self._mixer.remove(leg)
         leg.stop_playing()
         self._sessions.remove(request.match_info["id"], "clientDisconnected")
         self._conferences.tidy(session.session_id)
         return web.json_response({})
 
-    def _find(self, request: web.Request) -> tuple[Session, Leg]:
+    def _find(self, request: web.Request) -> tuple[Session, str, Leg]:
         found = self._legs.get(request.match_info["id"])
         if found is None or found[0].session_id != request.match_info["session"]:
             raise web.HTTPNotFound(reason="no such participant")

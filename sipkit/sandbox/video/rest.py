@@ -1,12 +1,12 @@
-"""The OpenTok REST API, as far as a call needs it: sessions, dial, force-disconnect, streams, connections.
+"""The OpenTok REST API, as far as a call needs it: sessions, dial, streams, connections, moderation, signals.
 
 Paths, bodies and status codes are those of OpenTok's REST reference and of opentok 3.15, which works with
-only its `api_url` changed. What is assumed rather than documented says so.
+only its `api_url` changed. The same paths with an application's id and JWT are those of the unified environment (Video
+OpenAPI 0.3.2, vonage-video 1.6). What is assumed rather than documented says so.
 """
 
 import asyncio
 import ipaddress
-import re
 import time
 import uuid
 from http import HTTPStatus
@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from sipkit.sandbox.home import Credentials
 from sipkit.sandbox.rest import (
     Handler,
     Refusal,
@@ -25,14 +24,12 @@ from sipkit.sandbox.rest import (
     vendor_api,
 )
 from sipkit.sandbox.trace import Trace
-from sipkit.sandbox.video.sessions import Connection, Session, Sessions, SipTarget, now_ms, project_of
-from sipkit.sandbox.video.tokens import DIALLING_ROLES, verify_request, verify_session_token
-
-# A header's name (RFC 3261 section 25.1, token), and text without line ends, control characters or the lone
-# surrogates that JSON can hold and UTF-8 cannot.
-_HEADER_NAME = re.compile(r"X-[A-Za-z0-9\-.!%*_+`'~]+", re.IGNORECASE)
-_LINE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
-_FROM = re.compile(r"(?:sip:)?[A-Za-z0-9\-_.!~*'()&=+$,%]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+from sipkit.sandbox.video import asked
+from sipkit.sandbox.video.moderation import Moderation
+from sipkit.sandbox.video.presence import Connection, Session, Stream, now_ms
+from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.sip_target import SipTarget, read_sip
+from sipkit.sandbox.video.tokens import DIALLING_ROLES, Tokens
 
 _ALWAYS_NULL = (
     "session_status",
@@ -55,29 +52,33 @@ class Gateway(Protocol):
         """Begin to call; returns at once."""
 
     async def hang_up(self, connection_id: str) -> None:
-        """End the call of a connection: BYE, or CANCEL while it rings."""
+        """End the call of a connection: BYE, or CANCEL while it rings; unknown ids: nothing."""
 
 
-def routes(sessions: Sessions, gateway: Gateway, credentials: Credentials, trace: Trace) -> list[web.RouteDef]:
+def routes(sessions: Sessions, gateway: Gateway, tokens: Tokens, trace: Trace) -> list[web.RouteDef]:
     """The API's routes, each request verified and traced."""
-    api = _VideoApi(sessions, gateway, credentials)
+    api, moderation = _VideoApi(sessions, gateway, tokens), Moderation(sessions, gateway)
     wrap = vendor_api(trace, _problem)
 
     def guarded(handler: VendorHandler) -> Handler:
         async def answer(request: web.Request, body: bytes) -> web.Response:
-            api.verify(request)
+            asked.verify(request, tokens)
             return await handler(request, body)
 
         return wrap(answer)
 
     project, session = "/v2/project/{key}", "/v2/project/{key}/session/{session}"
     return [
-        web.post("/session/create", guarded(api.create)),
+        web.post("/session/create", wrap(api.create)),
         web.post(f"{project}/dial", guarded(api.dial)),
         web.get(f"{session}/stream", guarded(api.streams)),
         web.get(f"{session}/stream/{{stream}}", guarded(api.stream)),
+        web.post(f"{session}/stream/{{stream}}/mute", guarded(moderation.mute_stream)),
+        web.post(f"{session}/mute", guarded(moderation.mute_all)),
+        web.post(f"{session}/signal", guarded(moderation.signal)),
         web.get(f"{session}/connection", guarded(api.connections)),
-        web.delete(f"{session}/connection/{{connection}}", guarded(api.force_disconnect)),
+        web.delete(f"{session}/connection/{{connection}}", guarded(moderation.force_disconnect)),
+        web.post(f"{session}/connection/{{connection}}/signal", guarded(moderation.signal)),
     ]
 
 
@@ -89,27 +90,22 @@ def _problem(refusal: Refusal) -> dict[str, Any]:
 class _VideoApi:
     """The handlers, one method a route."""
 
-    def __init__(self, sessions: Sessions, gateway: Gateway, credentials: Credentials) -> None:
+    def __init__(self, sessions: Sessions, gateway: Gateway, tokens: Tokens) -> None:
         self._sessions = sessions
         self._gateway = gateway
-        self._credentials = credentials
+        self._tokens = tokens
 
-    def verify(self, request: web.Request) -> None:
-        verify_request(request.headers, self._credentials)
-        key = request.match_info.get("key", self._credentials.video_api_key)
-        if key != self._credentials.video_api_key:
-            raise Refusal(HTTPStatus.FORBIDDEN, "The token is not of the project in the path")
-
-    async def create(self, _: web.Request, body: bytes) -> web.Response:
+    async def create(self, request: web.Request, body: bytes) -> web.Response:
+        project = asked.verify(request, self._tokens)
         properties = _session_properties(parse_form(body))
-        session = self._sessions.create(properties.pop("p2p.preference") == "disabled", **properties)
+        routed = properties.pop("p2p.preference") == "disabled"
+        session = self._sessions.create(routed, project=project, **properties)
         await asyncio.to_thread(self._sessions.settle)
-        key = self._credentials.video_api_key
         created = time.asctime(time.gmtime(session.created_at / 1000))
         answer = {
             "session_id": session.session_id,
-            "project_id": key,
-            "partner_id": key,
+            "project_id": project,
+            "partner_id": project,
             "create_dt": f"{created[:-4]}UTC {created[-4:]}",
             **dict.fromkeys(_ALWAYS_NULL),
             "session_segment_id": str(uuid.uuid4()),
@@ -117,14 +113,14 @@ class _VideoApi:
         }
         return json_answer([answer])
 
-    async def dial(self, _: web.Request, body: bytes) -> web.Response:
+    async def dial(self, request: web.Request, body: bytes) -> web.Response:
         wish = parse_json(body)
         session_id, token = wish.get("sessionId"), wish.get("token")
         if not isinstance(session_id, str) or not isinstance(token, str):
             raise Refusal(HTTPStatus.BAD_REQUEST, "Invalid request: sessionId and token must be strings")
-        target = _sip_target(wish.get("sip"))
-        session = self._session(session_id)
-        granted = verify_session_token(token, session_id, self._credentials)
+        target = read_sip(wish.get("sip"))
+        session = asked.session(request, self._sessions, session_id)
+        granted = self._tokens.verify_session_token(token, session_id)
         if granted.role not in DIALLING_ROLES:
             raise Refusal(HTTPStatus.FORBIDDEN, f"A token of role {granted.role} cannot dial")
         if not session.routed:
@@ -140,7 +136,7 @@ class _VideoApi:
         return json_answer(
             {
                 "id": str(uuid.uuid4()),
-                "projectId": self._credentials.video_api_key,
+                "projectId": session.project,
                 "sessionId": session_id,
                 "connectionId": connection.id,
                 "streamId": connection.stream_id,
@@ -149,35 +145,23 @@ class _VideoApi:
             }
         )
 
-    async def force_disconnect(self, request: web.Request, _: bytes) -> web.Response:
-        session = self._session(request.match_info["session"])
-        connection_id = request.match_info["connection"]
-        if connection_id not in session.connections:
-            raise Refusal(HTTPStatus.NOT_FOUND, "The client is not connected to the session")
-        # Out of the session first, so that of two requests at once only one is told 204.
-        self._sessions.remove(connection_id, "forceDisconnected")
-        await self._gateway.hang_up(connection_id)
-        return web.Response(status=HTTPStatus.NO_CONTENT)
-
     async def streams(self, request: web.Request, _: bytes) -> web.Response:
-        session = self._session(request.match_info["session"])
-        if not session.connections:
+        items = [_stream(each) for each in _listed(asked.session(request, self._sessions))]
+        if not items:
             # The documented answer; opentok makes an empty list of it.
             text = "The session exists but has not had any streams added to it yet"
             raise Refusal(HTTPStatus.NOT_FOUND, text)
-        items = [_stream(connection) for connection in session.connections.values()]
         return json_answer({"count": len(items), "items": items})
 
     async def stream(self, request: web.Request, _: bytes) -> web.Response:
-        session = self._session(request.match_info["session"])
-        for connection in session.connections.values():
-            if connection.stream_id == request.match_info["stream"]:
-                return json_answer(_stream(connection))
+        for stream in _listed(asked.session(request, self._sessions)):
+            if stream.id == request.match_info["stream"]:
+                return json_answer(_stream(stream))
         # Odd but documented: 408 is "You passed in an invalid stream ID" (REST reference and every SDK).
         raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "Invalid stream ID")
 
     async def connections(self, request: web.Request, _: bytes) -> web.Response:
-        session = self._session(request.match_info["session"])
+        session = asked.session(request, self._sessions)
         items = [
             {
                 "connectionId": connection.id,
@@ -186,34 +170,26 @@ class _VideoApi:
             }
             for connection in session.connections.values()
         ]
-        key = self._credentials.video_api_key
         # Documented with applicationId in the unified environment; projectId is what OpenTok calls it.
         return json_answer(
             {
                 "count": len(items),
-                "projectId": key,
-                "applicationId": key,
+                "projectId": session.project,
+                "applicationId": session.project,
                 "sessionId": session.session_id,
                 "items": items,
             }
         )
 
-    def _session(self, session_id: str) -> Session:
-        """The session of a request.
 
-        Raises:
-            Refusal: 400, that is no session id at all (assumed); 404, no such session was created here.
-        """
-        session = self._sessions.get(session_id)
-        if session is None and project_of(session_id) is None:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "Invalid session ID")
-        if session is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "The session does not exist")
-        return session
+def _listed(session: Session) -> list[Stream]:
+    """The streams REST tells of: a dialled one from the dial on, a browser's when its media flows (assumed)."""
+    return [stream for connection, stream in session.streams() if stream.live or connection.kind != "browser"]
 
 
-def _stream(connection: Connection) -> dict[str, Any]:
-    return {"id": connection.stream_id, "videoType": "camera", "name": "", "layoutClassList": []}
+def _stream(stream: Stream) -> dict[str, Any]:
+    # A stream without a picture is a "camera" here too: the answers know no other word for it (assumed).
+    return {"id": stream.id, "videoType": stream.video_type or "camera", "name": stream.name, "layoutClassList": []}
 
 
 def _session_properties(form: dict[str, str]) -> dict[str, Any]:
@@ -245,56 +221,3 @@ def _session_properties(form: dict[str, str]) -> dict[str, Any]:
         except ValueError:
             raise Refusal(HTTPStatus.BAD_REQUEST, "Invalid location: it must be an IPv4 address") from None
     return properties
-
-
-def _sip_target(sip: Any) -> SipTarget:
-    """Read the `sip` object of a dial (SDK README and REST reference).
-
-    Raises:
-        Refusal: 400, something in it is missing or malformed, or leads out of the sandbox.
-    """
-    if not isinstance(sip, dict) or not isinstance(sip.get("uri"), str):
-        raise _bad("sip.uri must be a string")
-    from_, headers, auth = sip.get("from"), sip.get("headers") or {}, sip.get("auth") or {}
-    if from_ is not None and not (isinstance(from_, str) and _FROM.fullmatch(from_)):
-        raise _bad("sip.from must look like 12025550123@example.com")
-    _check_headers(headers)
-    if not isinstance(auth, dict):
-        raise _bad("sip.auth must be an object of username and password")
-    for name in ("username", "password"):
-        value = auth.get(name)
-        if value is not None and not (isinstance(value, str) and _LINE.fullmatch(value)):
-            raise _bad(f"sip.auth.{name} must be one line of text")
-    for name in ("secure", "video", "observeForceMute"):
-        if not isinstance(sip.get(name, False), bool):
-            raise _bad(f"sip.{name} must be true or false")
-    streams = sip.get("streams", [])
-    if not isinstance(streams, list) or not all(isinstance(each, str) for each in streams):
-        raise _bad("sip.streams must be a list of stream ids")
-    try:
-        target = SipTarget(
-            sip["uri"], from_, headers, auth.get("username"), auth.get("password"), sip.get("secure", False)
-        )
-    except ValueError as error:
-        raise _bad(str(error)) from None
-    if not target.inside:
-        # Vonage calls any host; this is the sandbox's own promise, so it is told plainly.
-        raise _bad(f"{target.host} is not in the sandbox, which never calls out: use sip.nexmo.com or *.vonage.com")
-    return target
-
-
-def _check_headers(headers: Any) -> None:
-    if not isinstance(headers, dict):
-        raise _bad("sip.headers must be an object")
-    for name, value in headers.items():
-        # Without X- in front it is a 400 (SDK documentation of dial).
-        if not _HEADER_NAME.fullmatch(name):
-            raise _bad("the names of sip.headers must be SIP header names that start with X-")
-        if name.lower() == "x-opentok-sessionid":
-            raise _bad("X-OpenTok-SessionId is set by the platform")  # assumed
-        if not isinstance(value, str) or not _LINE.fullmatch(value):
-            raise _bad(f"the value of sip.headers {name} must be one line of text")
-
-
-def _bad(why: str) -> Refusal:
-    return Refusal(HTTPStatus.BAD_REQUEST, f"Invalid request: {why}")

@@ -1,138 +1,53 @@
-"""Sessions of the video side, the connections in them, and where a dialled connection leads.
+"""Sessions of the video side, and the one place where connections and streams come and go.
 
-Sessions survive a restart of the sandbox, as they survive at Vonage; connections do not: their calls died
+Sessions survive a restart of the sandbox, as they survive at Vonage; connections do not: their calls and pages died
 with the process.
 """
 
-import base64
 import json
+import logging
 import os
-import re
-import secrets
-import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
-from sipkit.sandbox.home import MAX_PORT, Home
+from sipkit.sandbox.home import Home
 from sipkit.sandbox.trace import Trace
-
-ConnectionKind = Literal["sip", "synthetic"]
-Reason = Literal["clientDisconnected", "forceDisconnected", "networkDisconnected"]
-
-
-def now_ms() -> int:
-    """The time as OpenTok writes it: milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
-@dataclass
-class Connection:
-    """One client in a session.
-
-    Attributes:
-        kind: "sip" (dialled) or "synthetic" (a participant made over the control API).
-        data: the connection data of the token.
-        created_at: milliseconds since the epoch.
-        state: "connecting" until the far end answered.
-    """
-
-    id: str
-    stream_id: str
-    session_id: str
-    kind: ConnectionKind
-    data: str
-    created_at: int
-    state: Literal["connecting", "connected"] = "connecting"
-
-
-@dataclass
-class Session:
-    """A video session.
-
-    Attributes:
-        routed: through the Media Router; only routed sessions can dial.
-        created_at: milliseconds since the epoch.
-        connections: those alive now, by id.
-    """
-
-    session_id: str
-    routed: bool
-    created_at: int
-    connections: dict[str, Connection] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SipTarget:
-    """Whom `/dial` calls, and how.
-
-    Attributes:
-        from_: the caller shown, `user@host`; None = the gateway's default.
-        headers: custom `X-` headers of the INVITE.
-        secure: SRTP asked for.
-        user, host, port, transport: read from `uri`; transport is "udp", "tcp" or "tls".
-    """
-
-    uri: str
-    from_: str | None
-    headers: dict[str, str]
-    username: str | None
-    password: str | None = field(repr=False)
-    secure: bool
-    user: str = field(init=False)
-    host: str = field(init=False)
-    port: int | None = field(init=False)
-    transport: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Read the URI (RFC 3261 section 19.1; IPv6 hosts and embedded headers are not taken).
-
-        Raises:
-            ValueError: it is not a SIP URI with a user, or asks for an unknown transport.
-        """
-        match = _SIP_URI.fullmatch(self.uri)
-        if match is None:
-            raise ValueError("the SIP URI must look like sip:user@host;transport=tls")
-        parameters = dict(part.partition("=")[::2] for part in match["parameters"].lower().split(";")[1:])
-        transport = parameters.get("transport", "tls" if match["scheme"].lower() == "sips" else "udp")
-        if transport not in {"udp", "tcp", "tls"}:
-            raise ValueError("the transport of the SIP URI must be udp, tcp or tls")
-        port = int(match["port"]) if match["port"] else None
-        if port is not None and not 0 < port <= MAX_PORT:
-            raise ValueError("the port of the SIP URI is out of range")
-        for name, value in (
-            ("user", match["user"]),
-            ("host", match["host"].lower()),
-            ("port", port),
-            ("transport", transport),
-        ):
-            object.__setattr__(self, name, value)  # frozen: computed once, from the URI
-
-    @property
-    def inside(self) -> bool:
-        """Does the host belong to Vonage's voice side? The sandbox answers for those and calls no other."""
-        return _VOICE_HOST.fullmatch(self.host) is not None
-
-
-_SIP_URI = re.compile(
-    r"(?P<scheme>sips?):(?P<user>[A-Za-z0-9\-_.!~*'()&=+$,;?/%]+)@"
-    r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(?P<port>\d{1,5}))?"
-    r"(?P<parameters>(?:;[A-Za-z0-9\-_.!~*'()+%]+(?:=[A-Za-z0-9\-_.!~*'()+%:/&$\[\]]+)?)*)",
-    re.IGNORECASE,
+from sipkit.sandbox.video.presence import (
+    Connection,
+    ConnectionCreated,
+    ConnectionDestroyed,
+    ConnectionKind,
+    Event,
+    Listener,
+    MuteForced,
+    Reason,
+    Session,
+    Signalled,
+    Stream,
+    StreamChanged,
+    StreamCreated,
+    StreamDestroyed,
+    StreamProperty,
+    StreamReason,
+    StreamWish,
+    now_ms,
 )
-_VOICE_HOST = re.compile(r"sip\.nexmo\.com|sip-[a-z0-9-]+\.nexmo\.com|(?:[a-z0-9-]+\.)+vonage\.com")
+from sipkit.sandbox.video.session_id import new_session_id
+
+log = logging.getLogger(__name__)
 
 
 class Sessions:
-    """Every session of one project, and the connections alive in them. For one asyncio loop."""
+    """Every session of this home, and what is alive in them. For one asyncio loop."""
 
     def __init__(self, home: Home, project_key: str, trace: Trace) -> None:
-        """Load the sessions kept in `home`."""
+        """Load the sessions kept in `home`; new ones are of the project `project_key` unless told otherwise."""
         self.project_key = project_key
         self._trace = trace
         self._sessions: dict[str, Session] = {}
         self._connections: dict[str, Connection] = {}
+        self._listeners: list[Listener] = []
         descriptor = os.open(home.sessions_file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = os.fdopen(descriptor, "a+b", buffering=0)
         self._load()
@@ -149,12 +64,12 @@ class Sessions:
         """Close the file of sessions."""
         self._file.close()
 
-    def create(self, routed: bool, **properties: Any) -> Session:
+    def create(self, routed: bool, *, project: str | None = None, **properties: Any) -> Session:
         """Make a session and write it down; `properties` (archiveMode, location, e2ee) are kept with it.
 
         It survives the death of this process at once, and that of the machine after `settle`.
         """
-        session = Session(_new_session_id(self.project_key), routed, now_ms())
+        session = Session(new_session_id(project or self.project_key), routed, now_ms())
         line = {
             "sessionId": session.session_id,
             "routed": routed,
@@ -181,13 +96,32 @@ class Sessions:
         """Every connection alive now, over all sessions."""
         yield from tuple(self._connections.values())
 
+    def listen(self, listener: Listener, session: Session | None = None) -> Callable[[], None]:
+        """Tell `listener` each event of one session, or of all, as it happens; returns what ends that.
+
+        Listeners are called on the loop, must return at once, and hear events in their order.
+        """
+        listeners = self._listeners if session is None else session.listeners
+        listeners.append(listener)
+
+        def stop() -> None:
+            if listener in listeners:
+                listeners.remove(listener)
+
+        return stop
+
     def add(self, session: Session, kind: ConnectionKind, data: str) -> Connection:
-        """A client comes in, still connecting."""
-        ids = str(uuid.uuid4()), str(uuid.uuid4())
-        connection = Connection(*ids, session.session_id, kind, data, now_ms())
+        """A client comes in: a browser is connected, any other is still connecting and has its stream already."""
+        connection = Connection(str(uuid.uuid4()), session.session_id, kind, data, now_ms())
+        if kind == "browser":
+            connection.state = "connected"
+        else:
+            stream = Stream.new(connection.id, StreamWish())
+            connection.streams[stream.id] = stream
         session.connections[connection.id] = connection
         self._connections[connection.id] = connection
-        self._tell("created", connection)
+        self._note("created", connection)
+        self._tell(ConnectionCreated(session, connection))
         return connection
 
     def connected(self, connection_id: str) -> None:
@@ -195,23 +129,101 @@ class Sessions:
         connection = self._connections.get(connection_id)
         if connection is not None and connection.state != "connected":
             connection.state = "connected"
-            self._tell("connected", connection)
+            self._note("connected", connection)
+            self._go_live(connection, connection.streams[connection.stream_id])
 
     def remove(self, connection_id: str, reason: Reason) -> Connection | None:
         """A client leaves. Returns it, or None when it was gone already: the first reason counts."""
         connection = self._connections.pop(connection_id, None)
         if connection is not None:
-            del self._sessions[connection.session_id].connections[connection_id]
-            self._tell("destroyed", connection, reason=reason)
+            session = self._sessions[connection.session_id]
+            del session.connections[connection_id]
+            self._note("destroyed", connection, reason=reason)
+            for stream in connection.streams.values():
+                self._tell(StreamDestroyed(session, connection, stream, reason))
+            self._tell(ConnectionDestroyed(session, connection, reason))
         return connection
 
-    def _tell(self, event: str, connection: Connection, **more: str) -> None:
+    def publish(self, connection: Connection, wish: StreamWish) -> Stream:
+        """A browser begins a stream; the others hear of it when it goes `live`."""
+        stream = Stream.new(connection.id, wish)
+        connection.streams[stream.id] = stream
+        self._note("stream created", connection, streamId=stream.id)
+        return stream
+
+    def live(self, connection: Connection, stream_id: str) -> None:
+        """A stream's media flows; one that ended meanwhile changes nothing."""
+        stream = connection.streams.get(stream_id)
+        if stream is not None and connection.id in self._connections:
+            self._go_live(connection, stream)
+
+    def unpublish(self, connection: Connection, stream_id: str, reason: StreamReason) -> Stream | None:
+        """A browser's stream ends and the browser stays. Returns it, or None when it was gone already."""
+        stream = connection.streams.pop(stream_id, None) if connection.id in self._connections else None
+        if stream is not None:
+            self._note("stream destroyed", connection, streamId=stream.id, reason=reason)
+            self._tell(StreamDestroyed(self._sessions[connection.session_id], connection, stream, reason))
+        return stream
+
+    def change(self, connection: Connection, stream: Stream, name: StreamProperty, value: Any) -> None:
+        """A publisher switches its audio or video, or its picture has another size (width, height)."""
+        old: Any
+        match name:
+            case "hasAudio":
+                old, stream.has_audio = stream.has_audio, value
+            case "hasVideo":
+                old, stream.has_video = stream.has_video, value
+            case "videoDimensions":
+                old = {"width": stream.width, "height": stream.height}
+                stream.width, stream.height = value["width"], value["height"]
+        if old != value and stream.live:
+            self._tell(StreamChanged(self._sessions[connection.session_id], connection, stream, name, old, value))
+
+    def signal(
+        self, session: Session, type_: str | None, data: str | None, *, sender: str | None, to: str | None
+    ) -> None:
+        """Pass a signal on to one client, or to all with the sender among them."""
+        self._tell(Signalled(session, type_, data, sender, to))
+
+    def force_mute(self, session: Session, stream_id: str) -> None:
+        """Tell the publisher of one stream to mute its audio; the session's mute state stays as it is."""
+        found = session.stream(stream_id)
+        if found is not None:
+            self._tell(MuteForced(session, True, (stream_id,), to=found[0].id))
+
+    def force_mute_all(self, session: Session, excluded: Iterable[str]) -> None:
+        """Tell all publishers but those of `excluded` to mute; those to come are told by whoever lets them publish."""
+        session.muted = True
+        spared = set(excluded)
+        muted = tuple(stream.id for _, stream in session.streams() if stream.id not in spared)
+        self._tell(MuteForced(session, True, muted))
+
+    def disable_force_mute(self, session: Session) -> None:
+        """Whoever publishes from now on is not muted; those who are stay so."""
+        session.muted = False
+        self._tell(MuteForced(session, False, None))
+
+    def _go_live(self, connection: Connection, stream: Stream) -> None:
+        if not stream.live:
+            stream.live = True
+            self._tell(StreamCreated(self._sessions[connection.session_id], connection, stream))
+
+    def _tell(self, event: Event) -> None:
+        for listener in (*self._listeners, *event.session.listeners):
+            try:
+                listener(event)
+            except Exception:  # one deaf listener must not keep the others from cleaning up
+                log.exception("a listener failed at %s", type(event).__name__)
+
+    def _note(self, event: str, connection: Connection, **more: str) -> None:
+        """Trace the life of a connection or of a browser's stream; the stream of any other lives with it."""
+        if connection.kind != "browser":
+            more["streamId"] = connection.stream_id
         self._trace.emit(
             "connection",
             event=event,
             client=connection.kind,
             connectionId=connection.id,
-            streamId=connection.stream_id,
             sessionId=connection.session_id,
             **more,
         )
@@ -229,26 +241,3 @@ class Sessions:
             except (ValueError, KeyError, TypeError):
                 continue
             self._sessions[session.session_id] = session
-
-
-def _new_session_id(project_key: str) -> str:
-    """An id of OpenTok's form: `1_` or `2_` + URL-safe base64 of `1~project~~milliseconds~random~~`.
-
-    SDKs decode it and look for their key between the tildes. More tildes fill it up to a multiple of three
-    bytes, so the base64 needs no padding.
-    """
-    text = f"1~{project_key}~~{now_ms()}~{secrets.token_urlsafe(18).replace('-', 'a').replace('_', 'b')}~"
-    text += "~" * (-len(text) % 3)
-    return "1_" + base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def project_of(session_id: str) -> str | None:
-    """The project key inside a session id; None when it is not one."""
-    if not re.fullmatch(r"[12]_[A-Za-z0-9_-]+", session_id):
-        return None
-    packed = session_id[2:]
-    try:
-        parts = base64.b64decode(packed + "=" * (-len(packed) % 4), b"-_", validate=True).decode().split("~")
-    except ValueError:
-        return None
-    return parts[1] if parts[0] == "1" and parts[1:] else None

@@ -1,22 +1,31 @@
-"""Are the callers who they say? The two kinds of JWT of the video side, really verified.
+"""Are the callers who they say? The JWTs of the video side, really verified.
 
-A project's server signs each REST request (header X-OPENTOK-AUTH); it also makes the session tokens with
-which clients, the SIP leg among them, come into a session. Both are HS256 with the project's secret
-(OpenTok REST reference, "Authentication"; opentok 3.15 `generate_token`).
+A project's server signs each REST request; it also makes the session tokens with which clients, the SIP leg among
+them, come into a session. There are two environments with one way each:
+
+* OpenTok: HS256 with the project's secret; requests carry X-OPENTOK-AUTH (OpenTok REST reference, "Authentication";
+  opentok 3.15 `generate_token`).
+* Unified: RS256 with the application's private key; requests carry Authorization: Bearer (Vonage, "Authentication",
+  JWT; vonage-jwt 1.1 and vonage-video 1.6 `generate_client_token`; opentok's "Vonage mode").
 """
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import jwt
 
-from sipkit.sandbox.home import Credentials
+from sipkit.sandbox.home import Home
 from sipkit.sandbox.rest import Refusal
+from sipkit.sandbox.video.session_id import project_of
 
 MAX_REQUEST_SECONDS = 300
 """From `iat` to `exp` of X-OPENTOK-AUTH: "the maximum allowed expiration time range is 5 minutes"."""
+DEFAULT_BEARER_SECONDS = 900
+MAX_BEARER_SECONDS = 86_400
+"""Life of an application's JWT: 15 minutes when it has no `exp`, at most a day (Vonage, "Authentication", JWT)."""
 
 MAX_TOKEN_SECONDS = 30 * 86_400
 MAX_DATA_CHARACTERS = 1000
@@ -25,6 +34,8 @@ CLOCK_LEEWAY_SECONDS = 5  # assumed; clocks on one machine agree, and Vonage doc
 ROLES = frozenset({"subscriber", "publisher", "publisheronly", "moderator"})
 DIALLING_ROLES = frozenset({"publisher", "moderator"})
 """Assumed: the SIP leg both publishes and subscribes, which of the roles only these two may."""
+SESSION_PATHS = "/session/**"
+"""The one path that the access list of a unified session token names (vonage-video's TokenOptions)."""
 
 
 @dataclass(frozen=True)
@@ -36,84 +47,152 @@ class SessionToken:
     data: str
 
 
-def verify_request(headers: Mapping[str, str], credentials: Credentials) -> None:
-    """Let only requests of the project's server pass.
+@dataclass(frozen=True)
+class _Issuer:
+    """Who signs JWTs of one environment, and how.
 
-    Raises:
-        Refusal: 403, X-OPENTOK-AUTH is missing or is not a fresh JWT of this project.
+    Attributes:
+        project: the project key or application id.
+        claim: where a JWT names it.
     """
-    token = headers.get("X-OPENTOK-AUTH")
-    if not token:
+
+    project: str
+    claim: str
+    algorithm: str
+    key: str = field(repr=False)
+
+
+class Tokens:
+    """Verifies every JWT that this home's project and application may sign."""
+
+    def __init__(self, home: Home) -> None:
+        known = home.credentials
+        self._project = _Issuer(known.video_api_key, "iss", "HS256", known.video_api_secret)
+        self._application = _Issuer(known.application_id, "application_id", "RS256", home.public_key())
+
+    def verify_request(self, headers: Mapping[str, str]) -> str:
+        """Let only requests of the project's server pass; returns for which project or application it speaks.
+
+        Raises:
+            Refusal: 403, or 401 for an application's JWT (assumed): it is missing, forged or not fresh.
+        """
+        token = headers.get("X-OPENTOK-AUTH")
+        if token:
+            return self._verify_project(token)
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return self._verify_application(token.strip())
         raise _forbidden("Missing X-OPENTOK-AUTH header")
-    claims = _decode(token, credentials, required=("iss", "ist", "iat", "exp"))
-    if claims["ist"] != "project":
-        raise _forbidden("Invalid ist claim: this API takes project tokens")
-    if claims["exp"] - claims["iat"] > MAX_REQUEST_SECONDS:
-        raise _forbidden("Expiration is more than 5 minutes after the issue time")
+
+    def verify_session_token(self, token: str, session_id: str) -> SessionToken:
+        """Read a session token that is to open `session_id`.
+
+        Raises:
+            Refusal: 403, it is forged, expired, of another project or session, or not a JWT.
+        """
+        if token.startswith("T1=="):
+            raise _forbidden("T1 tokens are not in the sandbox yet: make a JWT (generate_token's default)")
+        unified = project_of(session_id) == self._application.project
+        issuer = self._application if unified else self._project
+        claims = _decode(token, issuer, required=("iat", "exp", "session_id", "role", "scope"))
+        if claims["scope"] != "session.connect" or not (_opens_unified(claims) if unified else _opens_opentok(claims)):
+            raise _forbidden("The token does not open sessions")
+        if claims["session_id"] != session_id:
+            raise _forbidden("The token is for another session")
+        if claims["exp"] - claims["iat"] > MAX_TOKEN_SECONDS:
+            raise _forbidden("The token lives longer than 30 days")
+        if not isinstance(claims["role"], str) or claims["role"] not in ROLES:
+            raise _forbidden("The token's role is unknown")
+        data = claims.get("connection_data", "")
+        if not isinstance(data, str) or len(data) > MAX_DATA_CHARACTERS:
+            raise _forbidden("The token's connection data is longer than 1000 characters")
+        return SessionToken(session_id, claims["role"], data)
+
+    def _verify_project(self, token: str) -> str:
+        claims = _decode(token, self._project, required=("ist", "iat", "exp"))
+        if claims["ist"] != "project":
+            raise _forbidden("Invalid ist claim: this API takes project tokens")
+        if claims["exp"] - claims["iat"] > MAX_REQUEST_SECONDS:
+            raise _forbidden("Expiration is more than 5 minutes after the issue time")
+        return self._project.project
+
+    def _verify_application(self, token: str) -> str:
+        claims = _decode(token, self._application, required=("iat", "jti"), status=HTTPStatus.UNAUTHORIZED)
+        if "scope" in claims or "session_id" in claims:
+            # Signed with the same key, and every page holds one: it must not open the server's API.
+            raise _unauthorized("A session token does not open the API")
+        if not isinstance(claims["jti"], str) or not claims["jti"] or claims.get("ist", "project") != "project":
+            raise _unauthorized("Invalid token")
+        if claims["exp"] - claims["iat"] > MAX_BEARER_SECONDS:
+            raise _unauthorized("Expiration is more than 24 hours after the issue time")
+        return self._application.project
 
 
-def verify_session_token(token: str, session_id: str, credentials: Credentials) -> SessionToken:
-    """Read a session token that is to open `session_id`.
-
-    Raises:
-        Refusal: 403, it is forged, expired, of another project or session, or not a JWT.
-    """
-    if token.startswith("T1=="):
-        raise _forbidden("T1 tokens are not in the sandbox yet: make a JWT (generate_token's default)")
-    claims = _decode(token, credentials, required=("iss", "ist", "iat", "exp", "session_id", "role", "scope"))
-    if claims["ist"] != "project" or claims["scope"] != "session.connect":
-        raise _forbidden("The token does not open sessions")
-    if claims["session_id"] != session_id:
-        raise _forbidden("The token is for another session")
-    if claims["exp"] - claims["iat"] > MAX_TOKEN_SECONDS:
-        raise _forbidden("The token lives longer than 30 days")
-    if claims["role"] not in ROLES:
-        raise _forbidden("The token's role is unknown")
-    data = claims.get("connection_data", "")
-    if not isinstance(data, str) or len(data) > MAX_DATA_CHARACTERS:
-        raise _forbidden("The token's connection data is longer than 1000 characters")
-    return SessionToken(session_id, claims["role"], data)
+def _opens_opentok(claims: dict[str, Any]) -> bool:
+    return bool(claims.get("ist") == "project")
 
 
-def _decode(token: str, credentials: Credentials, required: tuple[str, ...]) -> dict[str, Any]:
-    """Check what both kinds share: algorithm, signature, issuer, times.
+def _opens_unified(claims: dict[str, Any]) -> bool:
+    """Has it what vonage-video's tokens have: subject, access list and an id?"""
+    acl = claims.get("acl")
+    paths = acl.get("paths") if isinstance(acl, dict) else None
+    named = isinstance(claims.get("jti"), str) and bool(claims["jti"])
+    return named and claims.get("subject") == "video" and isinstance(paths, dict) and SESSION_PATHS in paths
+
+
+def _decode(
+    token: str, issuer: _Issuer, required: tuple[str, ...], status: HTTPStatus = HTTPStatus.FORBIDDEN
+) -> dict[str, Any]:
+    """Check what all kinds share: algorithm, signature, issuer, times.
 
     The texts are those seen from OpenTok where one was recorded ("Invalid signature", "Issuer not found"),
     the rest are assumed. No text repeats the token.
+
+    Raises:
+        Refusal: with `status`.
     """
+
+    def refused(text: str) -> Refusal:
+        return Refusal(status, text)
+
     if not token.isascii():  # PyJWT would fail on a lone surrogate with another error than its own
-        raise _forbidden("Invalid token")
+        raise refused("Invalid token")
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
-            credentials.video_api_secret,
-            algorithms=["HS256"],
-            issuer=credentials.video_api_key,
-            options={"require": list(required)},
+            issuer.key,
+            algorithms=[issuer.algorithm],
+            options={"require": [issuer.claim, *required]},
             leeway=CLOCK_LEEWAY_SECONDS,
         )
     except jwt.ExpiredSignatureError:
-        raise _forbidden("Token expired") from None
-    except jwt.InvalidIssuerError:
-        raise _forbidden("Issuer not found") from None
+        raise refused("Token expired") from None
     except jwt.InvalidSignatureError:
         # A JWT of another project has another secret: its issuer is the truer reason.
-        ours = _issuer(token) == credentials.video_api_key
-        raise _forbidden("Invalid signature" if ours else "Issuer not found") from None
+        ours = jwt.decode(token, options={"verify_signature": False}).get(issuer.claim) == issuer.project
+        raise refused("Invalid signature" if ours else "Issuer not found") from None
     except jwt.ImmatureSignatureError:
-        raise _forbidden("The token's issue time is in the future") from None
+        raise refused("The token's issue time is in the future") from None
     except jwt.MissingRequiredClaimError as error:
-        raise _forbidden(f"The token has no {error.claim} claim") from None
-    except jwt.InvalidTokenError:
-        raise _forbidden("Invalid token") from None
-    if type(claims["iat"]) not in {int, float} or type(claims["exp"]) not in {int, float}:
-        raise _forbidden("Invalid token")
+        raise refused(f"The token has no {error.claim} claim") from None
+    except (jwt.InvalidTokenError, OverflowError):  # the latter: a time of infinity
+        raise refused("Invalid token") from None
+    if claims[issuer.claim] != issuer.project:
+        raise refused("Issuer not found")
+    if not _is_time(claims["iat"]) or not _is_time(claims.setdefault("exp", claims["iat"] + DEFAULT_BEARER_SECONDS)):
+        raise refused("Invalid token")
+    if claims["exp"] < time.time() - CLOCK_LEEWAY_SECONDS:
+        raise refused("Token expired")
     return claims
 
 
-def _issuer(token: str) -> Any:
-    return jwt.decode(token, options={"verify_signature": False}).get("iss")
+def _is_time(value: Any) -> bool:
+    return type(value) in {int, float}
 
 
 def _forbidden(text: str) -> Refusal:
     return Refusal(HTTPStatus.FORBIDDEN, text)
+
+
+def _unauthorized(text: str) -> Refusal:
+    return Refusal(HTTPStatus.UNAUTHORIZED, text)

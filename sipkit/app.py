@@ -1,0 +1,71 @@
+"""The app of the webhook server: the platform's webhooks, and the room page for people.
+
+    /voice-answer /voice-dtmf /voice-events /healthz     sipkit.webhooks
+    /room/<name> and what its page asks                  sipkit.room_page
+
+It loads neither the `opentok` nor the `vonage` package: the page's first token or dial does.
+"""
+
+from collections.abc import Callable
+
+from flask import Flask
+
+from sipkit import room_page, webhooks
+from sipkit.cloud import Account, cloud_for
+from sipkit.errors import MissingCredential
+from sipkit.settings import Settings
+from sipkit.store import Store
+
+
+def create_app(
+    settings: Settings | None = None,
+    account: Account | None = None,
+    store: Store | None = None,
+    *,
+    account_now: Callable[[], Account] | None = None,
+    may_dial: Callable[[str], bool] | None = None,
+) -> Flask:
+    """Make the app.
+
+    Args:
+        settings: Read from `.env` and the environment unless given.
+        account: The cloud's, unless given. In the sandbox this starts or finds the sandbox.
+        store: The one of the settings, unless given.
+        account_now: Gives the account as it is now, for the calls and tokens of the room page: a sandbox may have
+            come back under another address. Always `account` unless given.
+        may_dial: Asked with a bridge's owner before the room page dials for it, and once more when it has: False
+            if nobody will be there to hang the bridge up. Unless given, whoever runs the server answers for that.
+
+    Raises:
+        MissingCredential: If there is no signature secret: anybody could then direct our calls.
+        SettingsError: If the settings make no sense.
+    """
+    settings = settings or Settings.load()
+    if account is None:
+        # Without a hold: a server must not keep the sandbox alive after the last notebook is gone.
+        cloud = cloud_for(settings, hold=False)
+        account, account_now = cloud.account(), account_now or cloud.account
+    if not account.signature_secret.get_secret_value():
+        raise MissingCredential(
+            "The webhook server needs SIGNATURE_SECRET: without it anybody who finds its address could "
+            "listen in on a session.",
+            "Copy the signature secret from the dashboard (API settings) into .env as SIGNATURE_SECRET.",
+        )
+    store = store or Store.open(settings.store_url, account.environment, settings.pin_length)
+    app = Flask("sipkit.webhooks", static_folder=None)
+    # One byte more than we take: of a body in chunks Flask reads so much and drops the rest in silence.
+    app.config["MAX_CONTENT_LENGTH"] = webhooks.MAX_BODY + 1
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # it would answer by an HTML redirect
+    office = webhooks.Office(settings, account, store)
+    webhooks.install(app, office)
+    fixed = account
+    room_page.install(
+        app,
+        settings=settings,
+        store=store,
+        account=account_now or (lambda: fixed),
+        public_url=office.desk.public_url,
+        may_dial=may_dial or (lambda _owner: True),
+    )
+    return app

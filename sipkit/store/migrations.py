@@ -1,0 +1,38 @@
+"""Tables made, or brought forward: what an older version of the kit has written is kept.
+
+A store says its version in the fact ``schema``. Each step below turns one version into the next, in the same
+transaction that reads the version, so two processes that open an old store at once take turns.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from sipkit.store.schema import SCHEMA_VERSION, facts, metadata
+
+
+def make_tables(conn: Connection) -> str:
+    """Make what is missing, bring an older store forward, and return the version of the tables."""
+    metadata.create_all(conn)
+    here = (facts.c.environment == "") & (facts.c.key == "schema")
+    # FOR UPDATE is PostgreSQL's way to take turns; SQLite's is the transaction itself and ignores it.
+    found = conn.scalar(select(facts.c.value).where(here).with_for_update())
+    if found is None:
+        conn.execute(insert(facts).values(environment="", key="schema", value=SCHEMA_VERSION, set_at=time.time()))
+        return SCHEMA_VERSION
+    version = str(found)
+    while version in _STEPS:
+        version = _STEPS[version](conn)
+        conn.execute(update(facts).where(here).values(value=version, set_at=time.time()))
+    return version
+
+
+def _from_1(conn: Connection) -> str:
+    """Let a bridge say who dials it; `create_all` has made the new tables already."""
+    conn.exec_driver_sql("ALTER TABLE bridges ADD COLUMN dialler VARCHAR(200)")
+    return "2"
+
+
+_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {"1": _from_1}

@@ -1,0 +1,64 @@
+"""The turnstile: a ticket passes once, and a hand that is too quick must wait; whichever process it comes to."""
+
+import time
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from sipkit.store.database import Database
+from sipkit.store.schema import QUICK, allowances, tickets
+
+
+class Turnstile(Database):
+    """Takes tickets and counts uses."""
+
+    def use_ticket(self, key: str, until: float) -> bool:
+        """Take a ticket. A unique constraint lets it pass once, however many processes see it.
+
+        Args:
+            key: The ticket's own name.
+            until: When nobody would accept it any more (seconds since 1970); it is remembered so long.
+
+        Returns:
+            False if it was used before.
+        """
+        here = (tickets.c.environment == self.environment) & (tickets.c.key == key)
+        lapsed = (tickets.c.environment == self.environment) & (tickets.c.until < time.time())
+
+        def work(conn: Connection) -> bool:
+            if conn.scalar(select(tickets.c.key).where(here)) is not None:
+                return False
+            conn.execute(delete(tickets).where(lapsed))
+            conn.execute(insert(tickets).values(environment=self.environment, key=key, until=until))
+            return True
+
+        return self.run(QUICK, work)
+
+    def allow(self, key: str, limit: int, seconds: float) -> float:
+        """Count a use of something that may be used `limit` times in `seconds`.
+
+        Args:
+            key: What is used, and by whom.
+            limit: Uses.
+            seconds: Length of the window, which begins with the first use.
+
+        Returns:
+            0.0 if it may be used now, else the seconds to wait.
+        """
+        here = (allowances.c.environment == self.environment) & (allowances.c.key == key)
+
+        def work(conn: Connection) -> float:
+            now = time.time()
+            left = here & (allowances.c.until > now) & (allowances.c.used < limit)
+            if conn.execute(update(allowances).where(left).values(used=allowances.c.used + 1)).rowcount:
+                return 0.0
+            until = conn.scalar(select(allowances.c.until).where(here))
+            # A window that ends later than it can was begun before the clock was set back.
+            if until is not None and now < until <= now + seconds:
+                return float(until) - now
+            # A window is over, this one or another's: the moment to forget them all.
+            over = (allowances.c.environment == self.environment) & (allowances.c.until <= now)
+            conn.execute(delete(allowances).where(over | here))
+            conn.execute(insert(allowances).values(environment=self.environment, key=key, used=1, until=now + seconds))
+            return 0.0
+
+        return self.run(QUICK, work)

@@ -1,0 +1,91 @@
+"""Fixtures of tests in a real Chromium.
+
+The browser is started once a file and not once a run: playwright keeps an event loop in the thread of the
+tests, and tests elsewhere want to start one of their own.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from sipkit.sandbox.launcher import SandboxInfo
+from sipkit.switchboard import Switchboard
+from tests.standins import browser as harness
+from tests.standins.browser import Pages, ServePages
+from tests.standins.lab import Lab, wait_for
+from tests.standins.probed_sandbox import Place
+
+
+@pytest.fixture(scope="module")
+def playwright(chromium: str) -> Iterator[Playwright]:
+    """Playwright, for this file's tests."""
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    """The system's Chromium, without a window, with a microphone and a camera that are made up."""
+    browser = harness.launch(playwright, chromium)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Pages]:
+    """`new_page()` opens a page that shares nothing with the others; `new_page.complaints` has their errors."""
+    pages = Pages(browser)
+    yield pages
+    pages.close()
+
+
+@pytest.fixture
+def serve_pages() -> Iterator[ServePages]:
+    """`serve_pages(folder or {"a.html": "..."})` serves them until the test ends, and returns the address."""
+    with contextlib.ExitStack() as servers:
+        yield lambda content: servers.enter_context(harness.serve_pages(content))
+
+
+@pytest.fixture(scope="module")
+def hall(sandbox: SandboxInfo, sandbox_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switchboard]:
+    """A switchboard for this file's tests, on the worker's sandbox, with its real webhook server running.
+
+    Each test opens a room of its own in it.
+    """
+    home = tmp_path_factory.mktemp("hall")
+    (home / "sandbox").symlink_to(sandbox_home, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("SIPKIT_HOME", str(home))
+        environ.setenv("SIPKIT_MODE", "sandbox")
+        with Switchboard.from_env() as board:
+            board.start_webhook_server()
+            yield board
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A sandbox, a switchboard and a webhook server of this file alone, for tests that end or count them."""
+    home = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("SIPKIT_HOME", str(home))
+        environ.setenv("SIPKIT_MODE", "sandbox")
+        with Place.of(home) as place:
+            yield place
+
+
+@pytest.fixture(scope="module")
+def _ledger(sandbox: SandboxInfo) -> Iterator[Lab]:
+    lab = Lab(sandbox)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def lab(_ledger: Lab, new_page: Pages) -> Iterator[Lab]:
+    """The sandbox's ledger and trace; after the test nobody is left in a session."""
+    yield _ledger
+    new_page.close()
+    wait_for(lambda: not _ledger.ledger()["connections"], what="an empty ledger")
