@@ -120,6 +120,7 @@ class TestSandboxPhone:
             listener.wait_until_heard(note(hz))
         panel.file.value = (upload("note.txt", b"no sound"),)
         assert "The sandbox says" in panel.view.error
+        assert panel.state.state == "answered"
         panel.hang_up.click()
 
 

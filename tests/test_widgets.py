@@ -23,7 +23,7 @@ from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel, EventLog, PhonePanel, Recording, RoomView, audio
 from sipkit.widgets.phone_state import in_words
 from sipkit.widgets.refresh import PERIOD, Refresher, stop_all
-from sipkit.widgets.state import Waitable, in_banner
+from sipkit.widgets.state import Waitable, in_banner, in_passing
 
 CALL_SECONDS = 15.0
 FACES = Path(widgets.__file__).parent
@@ -186,6 +186,24 @@ class TestPhonePanel:
         panel.wait_for("answered", CALL_SECONDS)
         assert panel.view.error == ""
         assert not any(key.disabled for key in panel.keypad.values())
+        panel.hang_up.click()
+
+    @pytest.mark.usefixtures("room")
+    def test_a_phone_whose_sandbox_is_gone_can_call_anew(
+        self, board: Switchboard, wait_until: Callable[..., Any]
+    ) -> None:
+        """A sandbox that does not answer, or has forgotten the phone, ends in `failed` with the fix, not in a call."""
+        panel = PhonePanel(board)
+        panel.call.click()
+        panel.wait_for("answered", CALL_SECONDS)
+        phone = panel.phone
+        assert phone is not None
+        path, phone._path = phone._path, "/sandbox/phones/forgotten"
+        wait_until(lambda: panel.view.state == "failed", CALL_SECONDS, "the failure")
+        assert "no such phone" in panel.view.error
+        assert not panel.call.disabled
+        phone._path = path
+        wait_until(lambda: panel.view.state == "answered", CALL_SECONDS, "the call to be seen again")
         panel.hang_up.click()
 
     @pytest.mark.usefixtures("room")
@@ -387,14 +405,24 @@ class Switch(Waitable):
         """Fail in a way nobody foresaw."""
         raise RuntimeError("smoke")
 
+    @in_passing
+    def flicker(self) -> None:
+        """Fail in passing."""
+        raise RuntimeError("flash")
+
 
 def test_an_unforeseen_exception_reaches_the_banner() -> None:
-    """A handler's bug is shown by its kind and text; the next press starts with a clean banner."""
+    """A handler's bug is shown by its kind and text; the next press starts with a clean banner.
+
+    What is done in passing leaves the state as it is.
+    """
     switch = Switch()
     switch.burn()
     assert (switch.state, switch.error) == ("failed", "RuntimeError: smoke")
     switch.on()
     assert (switch.state, switch.error) == ("on", "")
+    switch.flicker()
+    assert (switch.state, switch.error) == ("on", "RuntimeError: flash")
 
 
 def test_every_button_has_words(board: Switchboard) -> None:

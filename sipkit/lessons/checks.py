@@ -15,7 +15,21 @@ from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
 
 PYTHON: Final = (3, 11)
-PARTS: Final = ("anywidget", "flask", "ipywidgets", "numpy", "opentok", "sqlalchemy", "vonage_voice", "waitress")
+PARTS: Final = (
+    "aioice",
+    "anywidget",
+    "flask",
+    "ipywidgets",
+    "itsdangerous",
+    "numpy",
+    "opentok",
+    "OpenSSL",
+    "pylibsrtp",
+    "segno",
+    "sqlalchemy",
+    "vonage_voice",
+    "waitress",
+)
 FRONT_ENDS: Final = ("@jupyter-widgets/jupyterlab-manager", "anywidget")
 
 

@@ -6,10 +6,10 @@ from typing import Final
 
 from traitlets import Int, Unicode
 
-from sipkit.errors import PhoneError
+from sipkit.errors import PhoneError, SandboxError
 from sipkit.phones import Heard, SandboxPhone
 from sipkit.switchboard import Switchboard
-from sipkit.widgets.state import Waitable, in_banner
+from sipkit.widgets.state import Waitable, in_banner, in_passing
 
 QUIET_DBFS: Final = -50.0
 """Below this level a phone hears nothing a person would notice."""
@@ -54,24 +54,24 @@ class PhoneState(Waitable):
             self.keyed, self.hears, self.state = "", "", "calling"
             self.phone = self._board.phone()
 
-    @in_banner
+    @in_passing
     def press(self, keys: str) -> None:
         """Press keys, as digits, `*` and `#`; they travel as RFC 4733 telephone events."""
         with self._turn:
             self._in_hand().keys(keys)
             self.keyed += keys
 
-    @in_banner
+    @in_passing
     def say(self, text: str) -> None:
         """Speak into the phone."""
         self._in_hand().say(text)
 
-    @in_banner
+    @in_passing
     def tone(self, hz: int = 440, seconds: float = 2.0) -> None:
         """Whistle a steady tone into the phone: easy to find again in what the others hear."""
         self._in_hand().tone(hz, seconds)
 
-    @in_banner
+    @in_passing
     def play(self, sound: str | Path | bytes) -> None:
         """Play a WAV file into the phone: its path, or what is in it."""
         self._in_hand().play(sound)
@@ -119,13 +119,22 @@ class PhoneState(Waitable):
         return self.phone
 
     def refresh(self) -> None:
-        """Ask the sandbox how the call is going; while there is none, ask nothing."""
+        """Ask the sandbox how the call is going; while there is none, ask nothing.
+
+        Raises:
+            SandboxError: It does not answer, or knows the phone no more. Until it does the state is `failed`, in
+                which one can call anew.
+        """
         with self._turn:
             phone = self.phone
             if phone is None or self.state == "ended":
                 return
-            self.state = phone.state
-            self.hears = in_words(phone.heard) if self.state == "answered" else ""
+            try:
+                self.state = phone.state
+                self.hears = in_words(phone.heard) if self.state == "answered" else ""
+            except SandboxError:
+                self.state, self.hears = "failed", ""
+                raise
 
 
 def in_words(heard: Heard) -> str:

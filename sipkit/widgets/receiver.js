@@ -27,8 +27,8 @@ const WHY = {
     "The microphone cannot be opened; another program may be using it. Close that program, then untick and tick " +
     `the box. ${STILL}`,
   insecure:
-    "Browsers give the microphone only to pages from https or from this machine. Open JupyterLab under " +
-    `http://localhost or http://127.0.0.1. ${STILL}`,
+    "Browsers give the microphone only to pages of this machine, or to encrypted ones. Open JupyterLab under " +
+    `localhost or 127.0.0.1. ${STILL}`,
   unsupported: `This browser has no WebRTC. Use a current Chromium, Firefox or Safari. ${STILL}`,
   elsewhere:
     "This page comes from another machine (JupyterHub, Binder, a remote server), and sound cannot flow from your " +

@@ -71,7 +71,15 @@ def in_banner(handler: Callable[Concatenate[S, P], None]) -> Callable[Concatenat
 
     In JupyterLab the traceback of a button's handler is shown to nobody.
     """
+    return _guarded(handler, "failed")
 
+
+def in_passing(handler: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+    """Decorate as `in_banner` does, but leave the state: a word that could not be said ends no call."""
+    return _guarded(handler, None)
+
+
+def _guarded(handler: Callable[Concatenate[S, P], None], state_after: str | None) -> Callable[Concatenate[S, P], None]:
     @wraps(handler)
     def guarded(state: S, /, *args: P.args, **kwargs: P.kwargs) -> None:
         state.error = ""
@@ -79,6 +87,6 @@ def in_banner(handler: Callable[Concatenate[S, P], None]) -> Callable[Concatenat
             handler(state, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is, the learner has to see it
             state.show(error)
-            state.state = "failed"
+            state.state = state_after or state.state
 
     return guarded

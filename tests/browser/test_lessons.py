@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
 from tests.standins import jupyterlab
-from tests.standins.browser import LOUD, Pages, wait_page_plays, wait_page_silent
-from tests.standins.jupyterlab import READABLE, choose_theme, contrast, keep_picture, run_all
+from tests.standins.browser import LOUD, Pages, keep_picture, wait_page_plays, wait_page_silent
+from tests.standins.jupyterlab import READABLE, choose_theme, contrast, run_all
 
 CALL_MS = 20_000
 A_PIN = re.compile(r"^[1-9]\d{3}$")

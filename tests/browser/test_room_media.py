@@ -10,13 +10,13 @@ import pytest
 from playwright.sync_api import expect
 
 from sipkit.switchboard import Switchboard
-from tests.standins.browser import LOUD, Pages, colour, heard, wait_frames, wait_silence, wait_tone
+from tests.standins.browser import LOUD, Pages, colour, heard, keep_picture, wait_frames, wait_silence, wait_tone
 from tests.standins.room_guest import ADA, GRACE, LINUS, Guest, enter
 
 pytestmark = pytest.mark.browser
 
 HZ_OFF = 10
-COLOUR_OFF = 20
+COLOUR_OFF = 50  # no two of the cast are nearer than twice this; VP8 and its colour space shift a little
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def test_three_people_see_and_hear_each_other(three: list[Guest], new_page: Page
         names = sorted(me.roster.all_inner_texts())
         assert all(any(person.person.name in name for name in names) for person in three), names
     assert new_page.complaints == []
+    keep_picture(three[0].page, three[0].main, "room.png")
 
 
 def test_what_one_switches_off_the_others_do_not_get(three: list[Guest]) -> None:

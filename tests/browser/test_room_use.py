@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sipkit.switchboard import Switchboard
-from tests.standins.browser import Pages
+from tests.standins.browser import Pages, keep_picture
 from tests.standins.room_guest import ADA, GRACE, enter, open_invitation
 
 pytestmark = pytest.mark.browser
@@ -61,6 +61,7 @@ def test_it_fits_a_phones_screen(hall: Switchboard, new_page: Pages) -> None:
     for guest in (host, grace):
         guest.video("Phone line")
         assert_fits(guest.page)
+    keep_picture(grace.page, grace.main, "room-on-a-phone.png")
     hall.hang_up(room)
 
 

@@ -161,10 +161,7 @@ def test_tracks_of_the_page_are_used_and_never_stopped(empty: Empty, project: Pr
     wait_tone(bob, "#subscribers video", 700)
     ann.evaluate("publisher.setAudioSource(measure.toneTrack(900))")
     wait_tone(bob, "#subscribers video", 900)
-    assert ann.evaluate("[publisher.getVideoSource().type, publisher.getAudioSource() === tracks[0]]") == [
-        "custom",
-        False,
-    ]
+    assert ann.evaluate("publisher.getVideoSource().type") == "custom"
     ann.evaluate("publisher.destroy()")
     assert ann.evaluate("tracks.map(track => track.readyState)") == ["live", "live"]
     wait_note(bob, "destroyed clientDisconnected")

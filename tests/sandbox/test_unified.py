@@ -24,6 +24,7 @@ from vonage_video.models.sip import InitiateSipRequest
 
 from sipkit.sandbox.launcher import SandboxInfo
 from sipkit.sandbox.video.session_id import project_of
+from tests.standins.answering_app import AnsweringApp
 from tests.standins.lab import Lab
 from tests.standins.page import Page, Refused
 from tests.standins.video_api import VideoApi
@@ -33,12 +34,12 @@ STRANGER = (
     .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     .decode()
 )
-SESSION_ACL = {"paths": {"/session/**": {}}}
+SESSION_ACL: dict[str, Any] = {"paths": {"/session/**": {}}}
 
 
 @pytest.fixture
 def video4(lab: Lab, sandbox: SandboxInfo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Video]:
-    """vonage's video client on the running sandbox, over TLS: only its host is another."""
+    """The video client of vonage on the running sandbox, over TLS: only its host is another."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
     auth = Auth(application_id=sandbox.application_id, private_key=sandbox.private_key_file)
     options = HttpClientOptions(video_host=urlsplit(sandbox.https_url).netloc, timeout=10)
@@ -89,20 +90,22 @@ def test_vonage_moderates_a_session_of_an_application(sandbox: SandboxInfo, vide
     asyncio.run(story())
 
 
-def test_vonage_dials_and_hangs_up(sandbox: SandboxInfo, video4: Video, lab: Lab) -> None:
+def test_vonage_dials_and_hangs_up(sandbox: SandboxInfo, video4: Video, lab: Lab, app: AnsweringApp) -> None:
     """A session made with the SDK's defaults is routed, can dial, and its call is ended by disconnect_client."""
+    app.on("/answer", [{"action": "conversation", "name": "test"}])
     session_id = video4.create_session().session_id
     token = video4.generate_client_token(TokenOptions(session_id=session_id)).decode()
     auth = SipAuth(username=sandbox.voice_api_key, password=sandbox.voice_api_secret)
     sip = SipOptions(uri=f"sip:{sandbox.number}@sip.nexmo.com;transport=tls", auth=auth)
     call = video4.initiate_sip_call(InitiateSipRequest(session_id=session_id, token=token, sip=sip))
     assert (call.session_id, call.project_id) == (session_id, sandbox.application_id)
-    assert call.connection_id
+    lab.wait_joined(1)
     video4.disconnect_client(session_id, call.connection_id)
+    lab.wait_legs(0)
 
 
 def test_opentok_in_vonage_mode_is_let_in(sandbox: SandboxInfo) -> None:
-    """opentok with an application's key makes sessions and tokens of the unified environment, and they open."""
+    """With an application's key, opentok's sessions and tokens are of the unified environment, and they open."""
     client: Any = opentok.Client(sandbox.application_id, sandbox.private_key_file, timeout=10)
     client.endpoints = Endpoints(sandbox.api_url, sandbox.application_id)
     session_id = client.create_session(media_mode=opentok.MediaModes.routed).session_id
@@ -133,7 +136,7 @@ def request_claims(video: VideoApi, **changes: Any) -> dict[str, Any]:
     return {**claims, "exp": now + 900, **changes}
 
 
-def session_claims(video: VideoApi, session_id: str, **changes: Any) -> dict[str, Any]:
+def session_claims(video: VideoApi, session_id: str, /, **changes: Any) -> dict[str, Any]:
     """Make the claims of a session token as vonage-video does."""
     more = {"session_id": session_id, "role": "publisher", "scope": "session.connect", "subject": "video"}
     return {**request_claims(video), **more, "acl": SESSION_ACL, **changes}

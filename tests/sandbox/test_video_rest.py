@@ -223,6 +223,35 @@ def test_a_connections_life_is_traced_and_its_first_end_counts(home: Home) -> No
     assert told == [("created", None), ("connected", None), ("destroyed", "forceDisconnected")]
 
 
+def test_listeners_hear_in_order_until_they_stop(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """Of all sessions or of one: streams end before their connection, and a listener that fails harms nobody."""
+    with Sessions(home, home.credentials.video_api_key, Trace()) as sessions:
+        session, other = sessions.create(routed=True), sessions.create(routed=True)
+        everything: list[str] = []
+        here: list[str] = []
+
+        def fail(event: object) -> None:
+            raise RuntimeError("deaf")
+
+        stop_failing = sessions.listen(fail)
+        sessions.listen(lambda event: everything.append(type(event).__name__))
+        stop = sessions.listen(lambda event: here.append(type(event).__name__), session)
+        connection = sessions.add(session, "sip", "")
+        sessions.connected(connection.id)
+        sessions.connected(connection.id)
+        sessions.add(other, "sip", "")
+        assert "a listener failed at ConnectionCreated" in caplog.text
+        stop_failing()
+        sessions.remove(connection.id, "clientDisconnected")
+        life = ["ConnectionCreated", "StreamCreated", "StreamDestroyed", "ConnectionDestroyed"]
+        assert here == life
+        assert everything == [*life[:2], "ConnectionCreated", *life[2:]]
+        stop()
+        stop()
+        sessions.add(session, "sip", "")
+        assert here == life
+
+
 # ---------------------------------------------------------------- streams, connections, force-disconnect
 
 

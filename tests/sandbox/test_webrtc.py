@@ -63,7 +63,7 @@ class Stage:
         """A browser that publishes, connected."""
         browser = RawBrowser(direction="sendonly", **offer)
         told = told if told is not None else []
-        await browser.connect(await self.router.publish(SESSION, stream_id, browser.offer, told.append))
+        await browser.connect(self.router.publish(SESSION, stream_id, browser.offer, told.append))
         await until(lambda: "connected" in told or not told, "the publisher to be connected")
         return browser
 
@@ -73,7 +73,7 @@ class Stage:
         """A browser that views a stream, connected."""
         browser = RawBrowser(direction="recvonly", **offer)
         told = told if told is not None else []
-        answer = await self.router.subscribe(SESSION, stream_id, subscription_id, browser.offer, told.append)
+        answer = self.router.subscribe(SESSION, stream_id, subscription_id, browser.offer, told.append)
         await browser.connect(answer)
         return browser
 
@@ -109,7 +109,7 @@ def test_a_check_without_the_password_gets_no_answer_and_opens_nothing() -> None
     async def run() -> None:
         async with stage() as s:
             browser = RawBrowser(direction="sendonly")
-            await browser.open(await s.router.publish(SESSION, "a", browser.offer, lambda _: None))
+            await browser.open(s.router.publish(SESSION, "a", browser.offer, lambda _: None))
             browser.check(password="wrong")
             browser.check(ufrag="nobody")
             browser.send_raw(b"\x00")
@@ -133,7 +133,7 @@ def test_a_browser_with_another_certificate_than_its_offer_told_is_refused() -> 
             forged = other.offer.replace(
                 next(line for line in other.offer.splitlines() if "fingerprint" in line), fingerprint
             )
-            answer = await s.router.publish(SESSION, "a", forged, told.append)
+            answer = s.router.publish(SESSION, "a", forged, told.append)
             connecting = asyncio.ensure_future(other.connect(answer))
             await until(lambda: told, "the refusal")
             connecting.cancel()
@@ -324,10 +324,10 @@ def test_opus_is_taken_when_an_offer_has_no_pcmu() -> None:
     async def run() -> None:
         async with stage() as s:
             browser = RawBrowser(direction="sendonly", audio="OPUS")
-            answer = await s.router.publish(SESSION, "a", browser.offer, lambda _: None)
+            answer = s.router.publish(SESSION, "a", browser.offer, lambda _: None)
             assert "a=rtpmap:111 opus/48000/2" in answer
             with pytest.raises(OfferRefused, match="OPUS"):
-                await s.router.subscribe(SESSION, "a", "v", RawBrowser(direction="recvonly").offer, lambda _: None)
+                s.router.subscribe(SESSION, "a", "v", RawBrowser(direction="recvonly").offer, lambda _: None)
 
     asyncio.run(run())
 
@@ -353,9 +353,9 @@ def test_an_offer_that_cannot_be_answered_is_refused_in_words(change: Callable[[
         async with stage() as s:
             offer = change(RawBrowser(direction="sendonly").offer)
             with pytest.raises(OfferRefused, match=why):
-                await s.router.publish(SESSION, "a", offer, lambda _: None)
+                s.router.publish(SESSION, "a", offer, lambda _: None)
             with pytest.raises(OfferRefused, match="no media"):
-                await s.router.subscribe(SESSION, "a", "v", offer, lambda _: None)
+                s.router.subscribe(SESSION, "a", "v", offer, lambda _: None)
 
     asyncio.run(run())
 

@@ -6,6 +6,7 @@ In every page `measure` (tests/browser/measure.js) is there before the page's ow
 import contextlib
 import logging
 import mimetypes
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright
 
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -28,7 +29,8 @@ CHROMIUM_ARGS = [
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 ]
-MEASURE = Path(__file__).resolve().parents[1] / "browser" / "measure.js"
+ROOT = Path(__file__).resolve().parents[2]
+MEASURE = ROOT / "tests" / "browser" / "measure.js"
 LOUD = -40.0
 """A tone at least this strong is heard (dBFS); the tones made here are at -15 dBFS."""
 QUIET = -60.0
@@ -206,3 +208,19 @@ def colour(page: Page, selector: str) -> tuple[int, int, int]:
     """Return the mean colour of a <video> element's picture: red, green and blue from 0 to 255."""
     red, green, blue = page.locator(selector).evaluate("video => measure.colour(video)")
     return red, green, blue
+
+
+def keep_picture(page: Page, shown: Locator, name: str) -> None:
+    """Take a picture for the documentation, when SIPKIT_SCREENSHOTS=1 asks for it.
+
+    Args:
+        page: what is photographed, as far as its window shows it.
+        shown: what has to be in the picture.
+        name: of the file.
+    """
+    if os.environ.get("SIPKIT_SCREENSHOTS") != "1":
+        return
+    shown.scroll_into_view_if_needed()
+    folder = ROOT / "docs" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / name)

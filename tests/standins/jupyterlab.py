@@ -163,13 +163,3 @@ def contrast(text: Locator) -> float:
     """Measure the contrast between a text and what is behind it (WCAG 2.2, "contrast ratio": 1 to 21)."""
     found: float = text.evaluate(CONTRAST)
     return found
-
-
-def keep_picture(page: Page, shown: Locator, name: str) -> None:
-    """Take a picture for the documentation, when SIPKIT_SCREENSHOTS=1 asks for it."""
-    if os.environ.get("SIPKIT_SCREENSHOTS") != "1":
-        return
-    shown.scroll_into_view_if_needed()
-    folder = ROOT / "docs" / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / name)

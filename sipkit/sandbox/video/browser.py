@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import WSCloseCode
 
-from sipkit.sandbox.video.browser_media import BrowserMedia, Media
+from sipkit.sandbox.video.browser_media import BrowserMedia
 from sipkit.sandbox.video.browser_moderation import BrowserModeration, Disconnect
 from sipkit.sandbox.video.browser_news import news_of
 from sipkit.sandbox.video.browser_socket import BrowserSocket
@@ -24,6 +24,7 @@ from sipkit.sandbox.video.messages import (
 )
 from sipkit.sandbox.video.presence import Connection, ConnectionDestroyed, Event, Session, StreamDestroyed
 from sipkit.sandbox.video.rights import Rights
+from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
 
 RESUME_SECONDS = 30.0
@@ -49,7 +50,7 @@ class Browser:
         role: str,
         *,
         sessions: Sessions,
-        media: Media,
+        router: Router,
         disconnect: Disconnect,
         forget: Callable[["Browser"], None],
     ) -> None:
@@ -58,7 +59,7 @@ class Browser:
         self._sessions = sessions
         self._forget = forget
         self._rights = Rights(role)
-        self._media = BrowserMedia(session, connection, self._rights, sessions, media)
+        self._media = BrowserMedia(session, connection, self._rights, sessions, router)
         self._resume_key = secrets.token_urlsafe(24)
         self._socket: BrowserSocket | None = None
         self._expiry: asyncio.TimerHandle | None = None

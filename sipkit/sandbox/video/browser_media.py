@@ -2,8 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
-from typing import Literal, Protocol
 
 from sipkit.sandbox.video.messages import (
     MAX_OFFER,
@@ -11,57 +9,30 @@ from sipkit.sandbox.video.messages import (
     Request,
     VendorError,
     dimensions,
-    not_connected,
     read_stream,
 )
 from sipkit.sandbox.video.presence import Connection, Session, Stream, StreamDestroyed
 from sipkit.sandbox.video.rights import Rights
+from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.webrtc.peer import MediaState
 from sipkit.sandbox.webrtc.sdp import OfferRefused
 
 MAX_STREAMS = 20
 MAX_SUBSCRIPTIONS = 100
-
-MediaState = Literal["connected", "lost"]
-
-
-class Media(Protocol):
-    """The media router, as far as signalling asks it. Unknown ids change nothing; `OfferRefused` says why."""
-
-    async def publish(self, session_id: str, stream_id: str, offer: str, changed: Callable[[MediaState], None]) -> str:
-        """Answer the offer of a stream."""
-
-    async def subscribe(
-        self,
-        session_id: str,
-        stream_id: str,
-        subscription_id: str,
-        offer: str,
-        changed: Callable[[MediaState], None],
-    ) -> str:
-        """Answer the offer of a view on a stream."""
-
-    def unpublish(self, stream_id: str) -> None:
-        """End a stream's media."""
-
-    def unsubscribe(self, subscription_id: str) -> None:
-        """End a view's media."""
-
-    def choose(self, subscription_id: str, *, audio: bool, video: bool) -> None:
-        """Forward only the kinds wanted."""
 
 
 class BrowserMedia:
     """The streams and views of one browser's connection. Each handler takes a request and returns the reply."""
 
     def __init__(
-        self, session: Session, connection: Connection, rights: Rights, sessions: Sessions, media: Media
+        self, session: Session, connection: Connection, rights: Rights, sessions: Sessions, router: Router
     ) -> None:
         self._session = session
         self._connection = connection
         self._rights = rights
         self._sessions = sessions
-        self._media = media
+        self._router = router
         self._views: dict[str, str] = {}  # subscription ids to stream ids
 
     def stream_ended(self, event: StreamDestroyed) -> None:
@@ -69,7 +40,7 @@ class BrowserMedia:
         for subscription_id in [key for key, viewed in self._views.items() if viewed == event.stream.id]:
             self._end_view(subscription_id)
         if event.connection is self._connection:
-            self._media.unpublish(event.stream.id)
+            self._router.unpublish(event.stream.id)
 
     def close(self) -> None:
         """End every view; the streams end with the connection."""
@@ -91,17 +62,11 @@ class BrowserMedia:
             else:
                 self._sessions.unpublish(self._connection, stream.id, "networkDisconnected")
 
-        answer = None
         try:
-            answer = await self._media.publish(self._session.session_id, stream.id, offer, changed)
+            answer = self._router.publish(self._session.session_id, stream.id, offer, changed)
         except OfferRefused as error:
+            self._sessions.unpublish(self._connection, stream.id, "clientDisconnected")
             raise VendorError(1601, "OT_STREAM_CREATE_FAILED", f"The offer is refused: {error}") from None  # assumed
-        finally:
-            if answer is None:
-                self._sessions.unpublish(self._connection, stream.id, "clientDisconnected")
-        if not self._here() or stream.id not in self._connection.streams:
-            self._media.unpublish(stream.id)  # ended while the answer was made
-            raise not_connected()
         if self._session.muted:
             # After the reply, which tells the page its stream's id.
             asyncio.get_running_loop().call_soon(self._sessions.force_mute, self._session, stream.id)
@@ -130,18 +95,12 @@ class BrowserMedia:
             if state == "lost":
                 self._end_view(subscription_id)
 
-        answer = None
         try:
-            answer = await self._media.subscribe(self._session.session_id, stream_id, subscription_id, offer, changed)
+            answer = self._router.subscribe(self._session.session_id, stream_id, subscription_id, offer, changed)
         except OfferRefused as error:
+            del self._views[subscription_id]
             name = "OT_SET_REMOTE_DESCRIPTION_FAILED"  # assumed; 1600 is "WebRTC subscriber error"
             raise VendorError(1600, name, f"The offer is refused: {error}") from None
-        finally:
-            if answer is None:
-                self._views.pop(subscription_id, None)
-        if subscription_id not in self._views:
-            self._media.unsubscribe(subscription_id)  # the stream, or we, ended while the answer was made
-            raise VendorError(1501, "OT_STREAM_DESTROYED", "The stream was destroyed")
         return {"subscriptionId": subscription_id, "answer": answer}
 
     async def unsubscribe(self, request: Request) -> JsonObject:
@@ -154,7 +113,7 @@ class BrowserMedia:
         subscription_id = request.text("subscriptionId")
         audio, video = request.flag("audio"), request.flag("video")
         if subscription_id in self._views:
-            self._media.choose(subscription_id, audio=audio, video=video)
+            self._router.choose(subscription_id, audio=audio, video=video)
         return {}
 
     async def update(self, request: Request) -> JsonObject:
@@ -170,12 +129,9 @@ class BrowserMedia:
             self._sessions.change(self._connection, stream, "videoDimensions", size)
         return {}
 
-    def _here(self) -> bool:
-        return self._connection.id in self._session.connections
-
     def _end_view(self, subscription_id: str) -> None:
         if self._views.pop(subscription_id, None) is not None:
-            self._media.unsubscribe(subscription_id)
+            self._router.unsubscribe(subscription_id)
 
     def _own_stream(self, request: Request) -> Stream:
         stream = self._connection.streams.get(request.text("streamId"))

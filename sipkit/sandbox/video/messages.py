@@ -153,7 +153,7 @@ def id_in(text: str) -> int | None:
 
 
 def read_request(text: str) -> Request:
-    """Read a message; what is wrong with it is in the request's place.
+    """Read a message.
 
     Raises:
         VendorError: it is too long or no JSON object with `id` and `do`. `id_in` may still tell the id.

@@ -11,7 +11,7 @@ from sipkit.sandbox.media.leg import Leg
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.video.conferences import Conferences
-from sipkit.sandbox.video.presence import Session
+from sipkit.sandbox.video.presence import ConnectionDestroyed, Event, Session
 from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
 
@@ -31,6 +31,7 @@ class Participants:
         self._router = router
         self._speech = speech
         self._legs: dict[str, tuple[Session, str, Leg]] = {}
+        sessions.listen(self._hear)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the control API's routes."""
@@ -71,14 +72,19 @@ class Participants:
         return await wav_answer(leg.hearing)
 
     async def _remove(self, request: web.Request) -> web.Response:
-        session, stream_id, leg = self._find(request)
-        del self._legs[request.match_info["id"]]
+        self._find(request)
+        self._sessions.remove(request.match_info["id"], "clientDisconnected")
+        return web.json_response({})
+
+    def _hear(self, event: Event) -> None:
+        """A participant left, or was made to: its voice goes with it."""
+        if not isinstance(event, ConnectionDestroyed) or event.connection.id not in self._legs:
+            return
+        session, stream_id, leg = self._legs.pop(event.connection.id)
         self._router.unpublish(stream_id)
         self._mixer.remove(leg)
         leg.stop_playing()
-        self._sessions.remove(request.match_info["id"], "clientDisconnected")
         self._conferences.tidy(session.session_id)
-        return web.json_response({})
 
     def _find(self, request: web.Request) -> tuple[Session, str, Leg]:
         found = self._legs.get(request.match_info["id"])

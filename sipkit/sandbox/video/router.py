@@ -62,7 +62,7 @@ class Router:
             self.unpublish(stream_id)
         self._endpoint.close()
 
-    async def publish(self, session_id: str, stream_id: str, offer: str, changed: Changed) -> str:
+    def publish(self, session_id: str, stream_id: str, offer: str, changed: Changed) -> str:
         """Take a browser's offer to send a stream; return the answer.
 
         Raises:
@@ -84,9 +84,7 @@ class Router:
         self._streams[stream_id] = stream
         return peer.answer(plans)
 
-    async def subscribe(
-        self, session_id: str, stream_id: str, subscription_id: str, offer: str, changed: Changed
-    ) -> str:
+    def subscribe(self, session_id: str, stream_id: str, subscription_id: str, offer: str, changed: Changed) -> str:
         """Take a browser's offer to receive a stream; return the answer.
 
         Raises:

@@ -15,7 +15,6 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from sipkit.sandbox.rest import Refusal
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.video.browser import Browser
-from sipkit.sandbox.video.browser_media import Media
 from sipkit.sandbox.video.browser_socket import BrowserSocket
 from sipkit.sandbox.video.messages import (
     JsonObject,
@@ -28,6 +27,7 @@ from sipkit.sandbox.video.messages import (
     not_connected,
     read_request,
 )
+from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
 from sipkit.sandbox.video.tokens import Tokens
 
@@ -56,10 +56,10 @@ class Gateway(Protocol):
 class Signalling:
     """Every browser and every socket."""
 
-    def __init__(self, sessions: Sessions, tokens: Tokens, media: Media, gateway: Gateway, trace: Trace) -> None:
+    def __init__(self, sessions: Sessions, tokens: Tokens, router: Router, gateway: Gateway, trace: Trace) -> None:
         self._sessions = sessions
         self._tokens = tokens
-        self._media = media
+        self._router = router
         self._gateway = gateway
         self._trace = trace
         self._browsers: dict[str, Browser] = {}
@@ -193,7 +193,7 @@ class Signalling:
             connection,
             granted.role,
             sessions=self._sessions,
-            media=self._media,
+            router=self._router,
             disconnect=self._disconnect,
             forget=self._forget,
         )
