@@ -204,3 +204,13 @@ def test_certificate_of_the_platform_is_verified(
     assert "CERTIFICATE_VERIFY_FAILED" in _destroyed(own_lab, connection)[1]["reason"]
     assert "no connection" in own_lab.dial("tls").wait("ended")["reason"]
     assert session_app.asked() == []
+
+
+def test_a_participant_made_to_leave_takes_its_voice_along(lab: Lab) -> None:
+    """Force-disconnected like any client, it is silent at once for those who stay, and cannot be asked any more."""
+    session = lab.session()
+    listener, singer = lab.participant(session), lab.participant(session, tone_hz=500)
+    wait_for(lambda: ear.strength(ear.last(listener.recording(), 0.5), 500) > -20, what="the tone")
+    lab.video.force_disconnect(session, singer.id)
+    wait_for(lambda: ear.strength(ear.last(listener.recording(), 0.5), 500) < -50, what="silence")
+    lab.ask("GET", f"/sessions/{session}/participants/{singer.id}", status=404)

@@ -210,7 +210,6 @@ class Participant:
     def __init__(self, lab: Lab, session: str, participant_id: str) -> None:
         self._lab = lab
         self.id = participant_id
-        self._left = False
         self._path = f"/sessions/{session}/participants/{participant_id}"
 
     def recording(self) -> Sound:
@@ -218,7 +217,6 @@ class Participant:
         return read_wav(self._lab.ask("GET", f"{self._path}/recording").content)
 
     def remove(self) -> None:
-        """Leave the session; twice is once."""
-        if not self._left:
+        """Leave the session, if it is still in it."""
+        if any(each["id"] == self.id for each in self._lab.ledger()["connections"]):
             self._lab.ask("DELETE", self._path)
-        self._left = True
