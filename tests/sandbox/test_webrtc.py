@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,10 +19,12 @@ from sipkit.sandbox.media.leg import Leg
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.source import Tone
 from sipkit.sandbox.trace import Trace
+from sipkit.sandbox.video import streams
 from sipkit.sandbox.video.conferences import Conferences
 from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.webrtc import peer as peers
 from sipkit.sandbox.webrtc import rtp
+from sipkit.sandbox.webrtc.ice import IcePort
 from sipkit.sandbox.webrtc.sdp import MAX_OFFER, OfferRefused, read_offer
 from tests.standins.raw_browser import RawBrowser
 
@@ -225,17 +228,90 @@ def test_a_lost_video_packet_is_sent_again_or_asked_of_the_publisher() -> None:
     async def run() -> None:
         async with stage() as s:
             publisher = await s.publish("a", video="VP8")
-            publisher.send(picture(1))
             viewer = await s.view("a", "v", video="VP8")
-            publisher.send(picture(3))
+            other = await s.view("a", "w", video="VP8")
+            publisher.send(picture(1))
             await until(lambda: viewer.received, "a packet")
-            viewer.send_rtcp(rtp.nack(5, rtp.ssrc_of(viewer.received[0]), [1, 2]))
-            await until(lambda: len(viewer.received) == 2, "the kept packet")
-            assert [rtp.sequence_of(packet) for packet in viewer.received] == [3, 1]
-            await until(lambda: [rtp.missing(p) for p in publisher.feedback if rtp.missing(p)], "the question")
-            assert [rtp.missing(p) for p in publisher.feedback if rtp.missing(p)] == [[2]]
+            viewer.deaf = True
+            publisher.send(picture(2))
+            await until(lambda: len(other.received) == 2, "the packet at somebody else")
+            viewer.deaf = False
+            publisher.send(picture(4))
+            await until(lambda: len(viewer.received) == 2, "the packet after the gap")
+            viewer.send_rtcp(rtp.nack(5, rtp.ssrc_of(viewer.received[0]), [2, 3]))
+            await until(lambda: len(viewer.received) == 3, "the packet again")
+            assert [rtp.sequence_of(packet) for packet in viewer.received] == [1, 4, 2]
+            await until(lambda: _asked(publisher), "the question")
+            assert _asked(publisher) == [[3]]
+            for each in (publisher, viewer, other):
+                each.close()
+
+    asyncio.run(run())
+
+
+def test_a_flood_of_wishes_for_lost_packets_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One packet can ask for thousands; a viewer gets a few, and the loop that carries everybody's audio goes on."""
+    monkeypatch.setattr(streams, "RESENT_A_SECOND", 100)
+
+    async def run() -> None:
+        async with stage() as s:
+            publisher = await s.publish("a", video="VP8")
+            viewer = await s.view("a", "v", video="VP8")
+            publisher.send(picture(1))
+            await until(partial(got, viewer, 1), "the packet")
+            never_sent = [*range(1000, 1150)] * 2
+            for _ in range(3):
+                viewer.send_rtcp(rtp.nack(5, rtp.ssrc_of(viewer.received[0]), never_sent))
+            await until(lambda: len(_asked(publisher)) >= 2, "two questions to the publisher")
+            publisher.send(picture(2))
+            await until(partial(got, viewer, 2), "the next packet")
+            assert [len(numbers) for numbers in _asked(publisher)] == [64, 36]
             publisher.close()
             viewer.close()
+
+    asyncio.run(run())
+
+
+def _asked(publisher: RawBrowser) -> list[list[int]]:
+    """The lost packets that a publisher was asked for, question by question."""
+    return [numbers for packet in publisher.feedback if (numbers := rtp.missing(packet))]
+
+
+def test_after_a_long_pause_a_view_goes_on() -> None:
+    """The publisher's numbers went far ahead meanwhile, which SRTP would take for old packets; ours have no gap."""
+
+    async def run() -> None:
+        async with stage() as s:
+            publisher = await s.publish("a")
+            viewer, other = await s.view("a", "v"), await s.view("a", "w")
+            publisher.send(audio(10))
+            await until(partial(got, viewer, 1), "the first packet")
+            s.router.choose("v", audio=False, video=False)
+            publisher.send(audio(30_000))
+            await until(partial(got, other, 2), "the packet at somebody else")
+            publisher.send(audio(60_000))
+            await until(partial(got, other, 3), "the packet at somebody else")
+            s.router.choose("v", audio=True, video=True)
+            publisher.send(audio(60_001))
+            await until(partial(got, viewer, 2), "the packet after the pause")
+            assert [rtp.sequence_of(packet) for packet in viewer.received] == [10, 11]
+            for each in (publisher, viewer, other):
+                each.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("number", ["300", "128", "\u00b2", "0" * 5000])
+def test_a_payload_type_that_no_packet_can_have_is_refused(number: str) -> None:
+    """Only seven bits are there; a viewer that asks for more is refused, and everybody's audio goes on."""
+
+    async def run() -> None:
+        async with stage() as s:
+            s.router.say(SESSION, "phone", s.listener())
+            offer = RawBrowser(direction="recvonly").offer
+            offer = offer.replace("SAVPF 0", f"SAVPF {number}").replace("rtpmap:0 ", f"rtpmap:{number} ")
+            with pytest.raises(OfferRefused, match="nothing"):
+                s.router.subscribe(SESSION, "phone", "v", offer, lambda _: None)
 
     asyncio.run(run())
 
@@ -378,6 +454,10 @@ def test_an_offer_that_cannot_be_answered_is_refused_in_words(change: Callable[[
                     "a=group:BUNDLE",
                     "a=sendonly",
                     "a=rtcp-fb:a b",
+                    "m=audio 9 UDP/TLS/RTP/SAVPF \u00b2 300 " + "9" * 5000,
+                    "a=rtcp-fb:\u00b2 nack",
+                    "a=rtpmap:300 PCMU/8000",
+                    "a=rtpmap:0 PCMU/" + "8" * 5000,
                 ]
             )
         ).map("\r\n".join),
@@ -389,6 +469,21 @@ def test_no_offer_breaks_the_reader(text: str) -> None:
         read_offer(text)
     except OfferRefused:
         return
+
+
+@given(data=st.binary(max_size=120), changes=st.lists(st.tuples(st.integers(0, 119), st.integers(0, 255)), max_size=6))
+def test_no_datagram_breaks_the_port(data: bytes, changes: list[tuple[int, int]]) -> None:
+    """Whatever a local program throws at the UDP port, checks with a few bytes changed among it, is dropped."""
+    check = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    check.attributes["USERNAME"] = "somebody:else"
+    check.attributes["PRIORITY"] = 1
+    check.add_message_integrity(b"guess")
+    mutated = bytearray(bytes(check))
+    for position, value in changes:
+        mutated[position % len(mutated)] = value
+    port = IcePort()
+    for datagram in (data, bytes(mutated)):
+        port.datagram_received(datagram, ("127.0.0.1", 9))
 
 
 @given(st.binary(max_size=200))

@@ -27,12 +27,14 @@ class RawBrowser(asyncio.DatagramProtocol):
         received: RTP packets that came, decrypted.
         feedback: RTCP packets that came.
         answers: STUN answers that came.
+        deaf: RTP that comes now is lost on its way.
     """
 
     def __init__(self, *, direction: str = "sendrecv", audio: str | None = "PCMU", video: str | None = None) -> None:
         self.received: list[bytes] = []
         self.feedback: list[rtp.Rtcp] = []
         self.answers: list[stun.Message] = []
+        self.deaf = False
         self.secured = asyncio.Event()
         self.closed = asyncio.Event()
         self._direction = direction
@@ -140,7 +142,7 @@ class RawBrowser(asyncio.DatagramProtocol):
             self._handshake() if not self.secured.is_set() else self._alert()
         elif rtp.is_rtcp(data) and self._in is not None:
             self.feedback += rtp.read_rtcp(self._in.unprotect_rtcp(data))
-        elif self._in is not None:
+        elif self._in is not None and not self.deaf:
             self.received.append(self._in.unprotect(data))
 
     def _alert(self) -> None:

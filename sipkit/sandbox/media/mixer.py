@@ -6,6 +6,7 @@ look-up, send. Deadlines are absolute: a late tick does not delay the next one.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +19,8 @@ MAX_LATE = 0.2
 """Seconds the clock may lag before it gives up catching up (a suspended machine)."""
 REPORT_TICKS = 50
 """Media figures are reported once a second."""
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Leg, dict[str, float | int]], None]
 
@@ -98,7 +101,10 @@ class Mixer:
                 if -delay > MAX_LATE:
                     deadline = loop.time()
                 await asyncio.sleep(0)
-            self.tick()
+            try:
+                self.tick()
+            except Exception:  # whatever one leg's audio does, the clock of all the others goes on
+                log.exception("a tick of the mixer failed")
 
     def tick(self) -> None:
         """Move one 20 ms frame through everything."""

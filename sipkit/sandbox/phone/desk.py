@@ -143,11 +143,12 @@ class PhoneDesk:
         return await wav_answer(hearing)
 
     async def _lift(self, request: web.Request) -> web.Response:
+        offer = (await read_object(request)).get("sdp")
         phone = self._find(request)
         if phone.state == "ended":
             raise web.HTTPConflict(reason="the call ended meanwhile")
         try:
-            answer = phone.lift(self._endpoint, (await read_object(request)).get("sdp"))
+            answer = phone.lift(self._endpoint, offer)
         except OfferRefused as error:
             raise web.HTTPBadRequest(reason=str(error)) from None
         return web.json_response({"sdp": answer})

@@ -93,7 +93,13 @@ class Softphone:
         Raises:
             OfferRefused: it cannot be answered.
         """
-        receiver = Receiver(endpoint, self.audio, offer, self._tell_receiver)
+
+        def changed(state: MediaState) -> None:
+            self._trace.emit("phone", phone=self.id, receiver=state)
+            if state == "lost" and self._receiver is receiver:
+                self.lay_down()
+
+        receiver = Receiver(endpoint, self.audio, offer, changed)
         self.lay_down()
         self._receiver = receiver
         receiver.lift()
@@ -158,9 +164,6 @@ class Softphone:
             self.reason = reason
             self.ended_at = time.monotonic()
             self._enter("ended")
-
-    def _tell_receiver(self, state: MediaState) -> None:
-        self._trace.emit("phone", phone=self.id, receiver=state)
 
     def _rings(self, early: "asyncio.Future[int]") -> None:
         if not early.cancelled() and self.state == "calling":

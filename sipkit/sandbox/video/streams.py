@@ -20,6 +20,8 @@ KEY_FRAME_PAUSE = 0.3
 """Seconds between two requests for a key frame to one publisher: viewers ask together, one answer serves them all."""
 KEPT_PACKETS = 512
 """Video packets kept to be sent again: about two seconds at 640x480."""
+RESENT_AT_ONCE, RESENT_A_SECOND = 64, 512
+"""Packets one viewer is sent again for one request, and in a second."""
 VIDEO_BITS = 2_500_000
 """Bits a second that a publisher is told it may send; on one machine nothing limits it but this."""
 OUR_SSRC = 1
@@ -81,17 +83,24 @@ class Viewer:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.payload_types: dict[Kind, int] = {}
-        self._wanted: set[Kind] = {"audio", "video"}
         self.peer: Peer | None = None
+        self._wanted: set[Kind] = {"audio", "video"}
+        self._numbers: dict[Kind, rtp.Numbering] = {"audio": rtp.Numbering(), "video": rtp.Numbering()}
+        self._resent = 0
+        self._resent_since = 0.0
 
     def forward(self, kind: Kind, packet: bytes) -> None:
         """Send one packet of the stream, already under the stream's source."""
         payload_type = self.payload_types.get(kind)
         if payload_type is None or kind not in self._wanted or self.peer is None:
             return
-        if rtp.payload_type_of(packet) != payload_type:
-            packet = rtp.relabelled(packet, payload_type, rtp.ssrc_of(packet))
-        self.peer.send(packet)
+        number = self._numbers[kind].out(rtp.sequence_of(packet))
+        if number is not None:
+            self.peer.send(rtp.renumbered(packet, payload_type, number))
+
+    def restart(self, kind: Kind) -> None:
+        """The publisher numbers its packets anew."""
+        self._numbers[kind].hold()
 
     def tell(self, packet: bytes) -> None:
         """Send an RTCP packet."""
@@ -100,17 +109,30 @@ class Viewer:
 
     def choose(self, wanted: set[Kind]) -> None:
         """Forward only these kinds; a picture that comes back begins with a key frame."""
-        back = "video" in wanted - self._wanted
+        back = wanted - self._wanted
+        for kind in self._wanted - wanted:
+            self._numbers[kind].hold()
         self._wanted = wanted
-        if back:
+        if "video" in back:
             self.stream.want_key_frame()
 
     def feedback(self, packet: rtp.Rtcp) -> None:
         """Serve what the browser asks for."""
         if rtp.wants_key_frame(packet):
             self.stream.want_key_frame()
-        elif numbers := rtp.missing(packet):
+            return
+        numbers = [self._numbers["video"].original(number) for number in self._affordable(rtp.missing(packet))]
+        if numbers:
             self.stream.resend(numbers, self)
+
+    def _affordable(self, numbers: list[int]) -> list[int]:
+        """Cut a wish for lost packets to what a second has left: a browser must not make the audio's clock wait."""
+        now = time.monotonic()
+        if now - self._resent_since > 1:
+            self._resent_since, self._resent = now, 0
+        allowed = numbers[: max(0, min(RESENT_AT_ONCE, RESENT_A_SECOND - self._resent))]
+        self._resent += len(allowed)
+        return allowed
 
     def close(self) -> None:
         """End the peer connection."""
@@ -201,6 +223,8 @@ class BrowserStream:
         source = rtp.ssrc_of(packet)
         if track.reception is None or track.reception.ssrc != source:
             track.reception = rtp.Reception(source, CLOCKS[track.codec_name])
+            for viewer in self._viewers:
+                viewer.restart(kind)
         track.reception.take(packet, time.monotonic())
         track.octets += len(packet)
         if kind == "audio":

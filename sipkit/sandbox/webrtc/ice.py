@@ -7,6 +7,7 @@ needed. Its repeated checks are also its consent to be sent to (RFC 7675).
 
 import asyncio
 import secrets
+import struct
 import time
 from collections.abc import Callable
 from typing import cast
@@ -90,7 +91,7 @@ class IcePort(asyncio.DatagramProtocol):
         """Answer a connectivity check (RFC 8445 section 7.3); anything that does not know a password gets nothing."""
         try:
             message = stun.parse_message(data)
-        except ValueError:
+        except (ValueError, struct.error):  # struct.error: an attribute shorter than its kind is
             return
         if (message.message_method, message.message_class) != (stun.Method.BINDING, stun.Class.REQUEST):
             return

@@ -54,6 +54,51 @@ def relabelled(packet: bytes, payload_type: int, ssrc: int) -> bytes:
     return packet[:1] + bytes((marker | payload_type,)) + packet[2:8] + ssrc.to_bytes(4) + packet[12:]
 
 
+def renumbered(packet: bytes, payload_type: int, sequence: int) -> bytes:
+    """The same RTP packet under another payload type and sequence number."""
+    marker = packet[1] & 0x80
+    return packet[:1] + bytes((marker | payload_type,)) + sequence.to_bytes(2) + packet[4:]
+
+
+def distance(later: int, earlier: int) -> int:
+    """How far one 16-bit sequence number is ahead of another, negative when it is behind (RFC 1982)."""
+    return (later - earlier + 0x8000 & 0xFFFF) - 0x8000
+
+
+class Numbering:
+    """One viewer's own sequence numbers of one kind: without a gap where packets were held back.
+
+    SRTP takes a number that is far ahead for an old one (RFC 3711 section 3.3.1), so after a long pause the
+    publisher's own numbers would not do.
+    """
+
+    def __init__(self) -> None:
+        self._newest: int | None = None  # the publisher's, counted on beyond 16 bits
+        self._first = 0
+        self._shift = 0
+        self._held = True
+
+    def hold(self) -> None:
+        """Packets are held back from here on; the next one goes on where the last one ended."""
+        self._held = True
+
+    def out(self, sequence: int) -> int | None:
+        """Return the number under which a packet goes out, None for one from before the pause."""
+        index = sequence if self._newest is None else self._newest + distance(sequence, self._newest & 0xFFFF)
+        if self._held:
+            # The packet after the pause follows the newest one before it.
+            self._shift = index - (self._newest - self._shift + 1) if self._newest is not None else 0
+            self._held, self._first, self._newest = False, index, index
+        elif index < self._first or self._newest is None:
+            return None
+        self._newest = max(self._newest, index)
+        return index - self._shift & 0xFFFF
+
+    def original(self, sequence: int) -> int:
+        """Return the publisher's number of a packet that went out under this one."""
+        return sequence + self._shift & 0xFFFF
+
+
 @dataclass(frozen=True)
 class Rtcp:
     """One packet of a compound.
@@ -90,15 +135,15 @@ def wants_key_frame(packet: Rtcp) -> bool:
 
 
 def missing(packet: Rtcp) -> list[int]:
-    """The sequence numbers that a generic NACK asks for (RFC 4585 section 6.2.1); empty for other packets."""
+    """The sequence numbers a generic NACK asks for, each once (RFC 4585 section 6.2.1); empty for other packets."""
     if packet.kind != TRANSPORT_FEEDBACK or packet.count != NACK:
         return []
-    numbers = []
+    numbers: dict[int, None] = {}
     for start in range(8, len(packet.body) - 3, 4):
         first = int.from_bytes(packet.body[start : start + 2])
         following = int.from_bytes(packet.body[start + 2 : start + 4])
-        numbers += [first, *(first + 1 + bit & 0xFFFF for bit in range(16) if following >> bit & 1)]
-    return numbers
+        numbers |= dict.fromkeys([first, *(first + 1 + bit & 0xFFFF for bit in range(16) if following >> bit & 1)])
+    return list(numbers)
 
 
 def nack(ours: int, theirs: int, numbers: list[int]) -> bytes:
@@ -174,8 +219,7 @@ class Reception:
         sequence, timestamp = struct.unpack_from("!HI", packet, 2)
         if self._first is None:
             self._first = self._highest = sequence
-        ahead = (sequence - self._highest + 0x8000 & 0xFFFF) - 0x8000
-        self._highest = max(self._highest, self._highest + ahead)
+        self._highest = max(self._highest, self._highest + distance(sequence, self._highest & 0xFFFF))
         self.received += 1
         transit = now * self._clock - timestamp
         if self._transit is not None:

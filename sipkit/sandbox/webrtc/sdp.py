@@ -24,6 +24,7 @@ CLOCKS = {"PCMU": 8000, "OPUS": 48000, "VP8": 90000}
 _RTPMAPS = {"PCMU": "PCMU/8000", "OPUS": "opus/48000/2", "VP8": "VP8/90000"}
 STATIC = {0: "PCMU"}
 """Payload types that need no a=rtpmap (RFC 3551 section 6)."""
+HIGHEST_PAYLOAD_TYPE = 127
 FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 """What is answered for video: RFC 4585, RFC 5104, and the receiver's bit rate estimate."""
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:){19,63}[0-9A-Fa-f]{2}")
@@ -171,7 +172,8 @@ def _media(line: str) -> Section:
     known = kind in ("audio", "video") and protocol == "UDP/TLS/RTP/SAVPF"
     section = Section(kind if known else "other", protocol, formats)
     if known:
-        section.codecs = [Codec(int(f), STATIC[int(f)]) for f in formats if f.isdigit() and int(f) in STATIC]
+        numbers = (_payload_type(each) for each in formats)
+        section.codecs = [Codec(number, STATIC[number]) for number in numbers if number in STATIC]
     return section
 
 
@@ -181,15 +183,30 @@ def _attribute(section: Section, name: str, value: str) -> None:
     elif name in ("sendrecv", "sendonly", "recvonly", "inactive"):
         section.direction = name  # type: ignore[assignment]  # one of the four
     elif name == "rtpmap":
-        match = re.fullmatch(r"(\d{1,3}) ([A-Za-z0-9.\-]+)/(\d+)(?:/(\d+))?", value)
-        if match and match[1] in section.formats and CLOCKS.get(match[2].upper()) == int(match[3]):
-            codec = Codec(int(match[1]), match[2].upper())
-            if codec not in section.codecs:
-                section.codecs.append(codec)
+        _map(section, value)
     elif name == "rtcp-fb":
-        payload_type, _, wish = value.partition(" ")
-        if payload_type.isdigit():
-            section.has_feedback.setdefault(int(payload_type), set()).add(wish)
+        wanted, _, wish = value.partition(" ")
+        payload_type = _payload_type(wanted)
+        if payload_type is not None:
+            section.has_feedback.setdefault(payload_type, set()).add(wish)
+
+
+def _map(section: Section, value: str) -> None:
+    """Read what an a=rtpmap calls a payload type; codecs that are not known here change nothing."""
+    wanted, _, encoding = value.partition(" ")
+    name, _, clock = encoding.upper().partition("/")
+    payload_type = _payload_type(wanted)
+    if payload_type is None or wanted not in section.formats or clock.partition("/")[0] != str(CLOCKS.get(name)):
+        return
+    codec = Codec(payload_type, name)
+    if codec not in section.codecs:
+        section.codecs.append(codec)
+
+
+def _payload_type(text: str) -> int | None:
+    """Read a payload type: seven bits in an RTP header; None for anything else."""
+    number = int(text) if re.fullmatch(r"[0-9]{1,3}", text) else None
+    return number if number is not None and number <= HIGHEST_PAYLOAD_TYPE else None
 
 
 def choose(section: Section | None, names: tuple[str, ...]) -> Codec | None:
