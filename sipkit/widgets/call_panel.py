@@ -1,7 +1,6 @@
 """The call panel: dial the number out of a session, watch it come up, hang up."""
 
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from anywidget import AnyWidget
 from ipywidgets import Button, HBox
@@ -10,16 +9,15 @@ from traitlets import Int, Unicode
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets.call_state import CallState
+from sipkit.widgets.face import script, style
 from sipkit.widgets.panel import Panel
-
-HERE: Final = Path(__file__).parent
 
 
 class CallView(AnyWidget):
     """The upper part of the panel: chip, state, number and PIN in large type, callers, banner."""
 
-    _esm = HERE / "call_panel.js"
-    _css = HERE / "panel.css"
+    _esm = script("call_panel")
+    _css = style("panel")
     room = Unicode().tag(sync=True)
     mode = Unicode().tag(sync=True)
     state = Unicode().tag(sync=True)

@@ -1,19 +1,10 @@
 // The event log: a list that grows at its end. Only new lines are added, so a screen reader reads each once.
 
-function add(parent, tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  parent.append(node);
-  return node;
-}
-
 function render({ model, el }) {
   const box = add(el, "section", "sipkit-events");
   const title = add(box, "h4", "", model.get("title"));
   title.id = `sipkit-events-${crypto.randomUUID?.() ?? Math.random().toString(36).slice(2)}`;
-  const banner = add(box, "p", "sipkit-events-banner");
-  banner.setAttribute("role", "alert");
+  const complain = drawBanner(box);
   const log = add(box, "div", "sipkit-events-log");
   log.setAttribute("role", "log");
   log.setAttribute("aria-live", "polite");
@@ -38,8 +29,7 @@ function render({ model, el }) {
     }
     shown = [...entries];
     if (follow) log.scrollTop = log.scrollHeight;
-    banner.textContent = model.get("error");
-    banner.hidden = model.get("error") === "";
+    complain(model.get("error"));
   };
   model.on("change", show);
   show();

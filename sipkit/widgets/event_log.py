@@ -1,7 +1,6 @@
 """The event log: what happened, in words and in order, as it happens."""
 
 import threading
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -12,9 +11,9 @@ from sipkit.errors import WaitTimeout
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
 from sipkit.timeline import Event
+from sipkit.widgets.face import script, style
 from sipkit.widgets.refresh import Refresher
 
-HERE: Final = Path(__file__).parent
 KEPT: Final = 200
 """Lines kept in the browser; the store keeps them all."""
 
@@ -31,8 +30,8 @@ class EventLog(AnyWidget):
         entries: The newest `KEPT` lines, each with `at`, `kind` and `text`.
     """
 
-    _esm = HERE / "event_log.js"
-    _css = HERE / "event_log.css"
+    _esm = script("event_log")
+    _css = style("event_log")
     title = Unicode().tag(sync=True)
     error = Unicode().tag(sync=True)
     entries = List(Dict()).tag(sync=True)

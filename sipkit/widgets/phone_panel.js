@@ -17,19 +17,6 @@ const SAYS = {
     `These phones belong to the sandbox. Take your own phone and call ${model.get("number")}.`,
 };
 
-function add(parent, tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  parent.append(node);
-  return node;
-}
-
-// Screen readers announce what changes, so nothing is written twice.
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
 const KEYS = "123456789*0#";
 const ROWS_HZ = [697, 770, 852, 941]; // the two notes of a key (ITU-T Q.23)
 const COLUMNS_HZ = [1209, 1336, 1477];
@@ -77,17 +64,12 @@ function makeNoises() {
 function render({ model, el }) {
   const box = add(el, "section", "sipkit-view");
   box.setAttribute("aria-label", "Sandbox phone");
-  const head = add(box, "div", "sipkit-head");
-  add(head, "span", "sipkit-title", "Phone");
-  const chip = add(head, "span", "sipkit-chip");
-  const state = add(head, "span", "sipkit-state");
-  state.setAttribute("role", "status");
+  const head = drawHead(box, model, { title: "Phone", states: WORDS });
   const keyed = add(box, "p", "sipkit-big");
   keyed.setAttribute("aria-label", "Keys pressed");
   keyed.setAttribute("role", "group");
   const hears = add(box, "p", "sipkit-callers");
-  const banner = add(box, "p", "sipkit-banner");
-  banner.setAttribute("role", "alert");
+  const complain = drawBanner(box);
 
   const noises = makeNoises();
   // The keys and the receiver are other widgets; it is the panel that holds them all.
@@ -103,15 +85,10 @@ function render({ model, el }) {
   };
 
   const show = () => {
-    const mode = model.get("mode");
-    write(chip, mode);
-    chip.dataset.mode = mode;
-    write(state, WORDS[model.get("state")] ?? model.get("state"));
-    state.dataset.state = model.get("state");
+    head.show();
     write(keyed, model.get("keyed") || "\u00a0");
     write(hears, SAYS[model.get("state")]?.(model) ?? "");
-    write(banner, model.get("error"));
-    banner.hidden = model.get("error") === "";
+    complain(model.get("error"));
     box.dataset.phone = model.get("state");
     box.dataset.calls = model.get("calls");
     box.dispatchEvent(new CustomEvent("sipkit-phone", { bubbles: true })); // the receiver follows it

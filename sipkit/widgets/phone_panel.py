@@ -3,7 +3,6 @@
 In live mode you have a real telephone in your pocket.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
 from anywidget import AnyWidget
@@ -12,11 +11,11 @@ from traitlets import Int, Unicode
 
 from sipkit.phones import SandboxPhone
 from sipkit.switchboard import Switchboard
+from sipkit.widgets.face import script, style
 from sipkit.widgets.panel import Panel
 from sipkit.widgets.phone_state import PhoneState
 from sipkit.widgets.receiver import Receiver
 
-HERE: Final = Path(__file__).parent
 KEYPAD: Final = "123456789*0#"
 KEY_NAMES: Final = {"*": "star", "#": "hash"}
 GREETING: Final = "Hello, this is the phone speaking."
@@ -25,8 +24,8 @@ GREETING: Final = "Hello, this is the phone speaking."
 class PhoneView(AnyWidget):
     """The phone's screen: its state, the keys pressed, what it hears, and the banner."""
 
-    _esm = HERE / "phone_panel.js"
-    _css = HERE / "panel.css"
+    _esm = script("phone_panel")
+    _css = style("panel")
     mode = Unicode().tag(sync=True)
     calls = Int().tag(sync=True)
     state = Unicode().tag(sync=True)

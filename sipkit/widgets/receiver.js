@@ -47,24 +47,6 @@ const REFUSALS = {
   OverconstrainedError: "no-microphone",
 };
 
-function add(parent, tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  parent.append(node);
-  return node;
-}
-
-// Screen readers announce what changes, so nothing is written twice.
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function fromThisMachine() {
-  const host = location.hostname;
-  return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d+){3}$/.test(host);
-}
-
 // What makes the microphone useless before it is asked for, as a word of WHY.
 function obstacle() {
   if (!fromThisMachine()) return "elsewhere";
@@ -163,12 +145,12 @@ function draw(el) {
   const use = add(label, "input", "");
   use.type = "checkbox";
   label.append(" Use my microphone and speaker");
-  const mute = add(row, "button", "sipkit-receiver-mute", "Mute");
+  const mute = add(row, "button", "sipkit-button sipkit-receiver-mute", "Mute");
   mute.type = "button";
   const said = add(box, "div", "sipkit-receiver-said");
   said.setAttribute("aria-live", "polite");
   const words = add(said, "p", "sipkit-receiver-state");
-  const why = add(said, "p", "sipkit-receiver-why");
+  const why = add(said, "p", "sipkit-banner sipkit-receiver-why");
   const meters = add(box, "div", "sipkit-receiver-meters");
   const meter = (name, className) => {
     const line = add(meters, "label", "", `${name} `);

@@ -14,17 +14,16 @@ ipykernel hands a message to the loop that last spoke on the same widget: a rece
 cell would have to wait for that very cell. So nothing is told to it; its page asks the phone's view beside it.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
 from anywidget import AnyWidget
 from traitlets import Bool, Unicode
 
 from sipkit.errors import SipkitError
+from sipkit.widgets.face import script, style
 from sipkit.widgets.phone_state import PhoneState
 from sipkit.widgets.state import Waitable
 
-HERE: Final = Path(__file__).parent
 LONGEST_OFFER: Final = 100_000
 """Letters; a browser's offer of one audio line has about three thousand."""
 
@@ -44,8 +43,8 @@ class Receiver(AnyWidget):
         usable: Whether there is a phone at all: live there is none.
     """
 
-    _esm = HERE / "receiver.js"
-    _css = HERE / "receiver.css"
+    _esm = script("receiver")
+    _css = style("receiver")
     usable = Bool().tag(sync=True)
     muted = Bool(False).tag(sync=True)
     state = Unicode("off").tag(sync=True)

@@ -1,13 +1,5 @@
 // A player for one recording. Tells the kernel when it plays and when it has played to the end.
 
-function add(parent, tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  parent.append(node);
-  return node;
-}
-
 function render({ model, el }) {
   const box = add(el, "figure", "sipkit-recording");
   add(box, "figcaption", "", model.get("title"));

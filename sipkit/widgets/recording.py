@@ -4,16 +4,12 @@ IPython's own player puts the sound itself into the notebook, where no two runs 
 and leaves only a verdict behind.
 """
 
-from pathlib import Path
-from typing import Final
-
 from anywidget import AnyWidget
 from traitlets import Bytes, Unicode
 
 from sipkit.widgets import audio
+from sipkit.widgets.face import script, style
 from sipkit.widgets.state import Waitable
-
-HERE: Final = Path(__file__).parent
 
 
 class Recording(AnyWidget):
@@ -31,8 +27,8 @@ class Recording(AnyWidget):
         ValueError: `wav` is not 16 bit mono WAV audio.
     """
 
-    _esm = HERE / "recording.js"
-    _css = HERE / "recording.css"
+    _esm = script("recording")
+    _css = style("recording")
     sound = Bytes().tag(sync=True)
     title = Unicode().tag(sync=True)
     verdict = Unicode().tag(sync=True)

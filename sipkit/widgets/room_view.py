@@ -1,6 +1,5 @@
 """The room itself in the notebook: its page in a frame, and the invitation for guests."""
 
-from pathlib import Path
 from typing import Any, Final
 
 from anywidget import AnyWidget
@@ -9,10 +8,10 @@ from traitlets import Int, Unicode
 
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
+from sipkit.widgets.face import script, style
 from sipkit.widgets.panel import Panel
 from sipkit.widgets.room_state import RoomState
 
-HERE: Final = Path(__file__).parent
 ANY_STATE: Final = frozenset({"idle", "dialing", "connected", "hanging-up", "failed"})
 
 
@@ -23,8 +22,8 @@ class RoomFrame(AnyWidget):
     is told to save the widgets' state, which it is not by default.
     """
 
-    _esm = HERE / "room_view.js"
-    _css = HERE / "room_view.css"
+    _esm = script("room_view")
+    _css = style("panel", "room_view")
     room = Unicode().tag(sync=True)
     mode = Unicode().tag(sync=True)
     state = Unicode().tag(sync=True)

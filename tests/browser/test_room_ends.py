@@ -1,7 +1,6 @@
 """How a stay ends without a goodbye: a closed tab, a dead or frozen browser, a dead sandbox. Nobody is left stuck."""
 
 import contextlib
-import os
 import secrets
 import signal
 import time
@@ -15,7 +14,6 @@ from playwright.sync_api import Playwright, expect
 from sipkit.rooms import Room
 from tests.standins import browser as harness
 from tests.standins.browser import Pages, wait_tone
-from tests.standins.lab import wait_for
 from tests.standins.probed_sandbox import Place
 from tests.standins.room_guest import ADA, GRACE, LINUS, enter
 
@@ -46,26 +44,38 @@ def test_a_closed_tab_is_gone_at_once(place: Place, room: Room, new_page: Pages)
     browser = ada.page.context.browser
     assert browser is not None
     browser.new_browser_cdp_session().send("Target.closeTarget", {"targetId": target})
-    wait_for(lambda: len(place.browsers(room)) == 1, AT_ONCE, "the closed tab to be gone")
+    place.wait_browsers(room, 1, AT_ONCE)
     expect(grace.tile("Ada")).to_have_count(0)
     expect(grace.roster.filter(has_text="Ada")).to_have_count(0)
 
 
 @pytest.fixture
 def mortal(playwright: Playwright, chromium: str) -> Iterator[Any]:
-    """`mortal()` starts a browser to be harmed; gives its pages and its processes."""
+    """`mortal()` starts a browser to be harmed; gives its pages and its main process."""
     with contextlib.ExitStack() as ends:
 
-        def start() -> tuple[Pages, list[psutil.Process]]:
+        def start() -> tuple[Pages, psutil.Process]:
             # Chromium ignores what it does not know; the mark tells this one's processes from the others'.
             mark = f"--mark-of-a-test={secrets.token_hex(8)}"
             browser = harness.launch(playwright, chromium, mark)
             ends.callback(browser.close)
             pages = Pages(browser)
             [main] = [one for one in psutil.process_iter(["cmdline"]) if is_main(one, mark)]
-            return pages, [main, *main.children(recursive=True)]
+            return pages, main
 
         yield start
+
+
+def family(main: psutil.Process) -> list[psutil.Process]:
+    """A browser's processes as they are now: its helpers come one by one."""
+    return [main, *main.children(recursive=True)]
+
+
+def tell(processes: list[psutil.Process], what: signal.Signals) -> None:
+    """Send a signal to those of the processes that are still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(what)
 
 
 def is_main(process: psutil.Process, mark: str) -> bool:
@@ -80,28 +90,25 @@ def test_dead_and_frozen_browsers_are_gone_in_time(place: Place, room: Room, new
     (The frozen one may come back within 30 s of the moment its silence is noticed, which takes up to 15 s.)
     """
     grace = enter(new_page, place.board, room, GRACE)
-    (dead_pages, dead), (frozen_pages, frozen) = mortal(), mortal()
+    (dead_pages, dying), (frozen_pages, freezing) = mortal(), mortal()
     enter(dead_pages, place.board, room, ADA)
     linus = enter(frozen_pages, place.board, room, LINUS)
     for person in (ADA, LINUS):
         wait_tone(grace.page, grace.video(person.name), person.hz)
     assert len(place.browsers(room)) == 3
+    frozen = family(freezing)
     try:
         began = time.monotonic()
-        for process in frozen:
-            os.kill(process.pid, signal.SIGSTOP)
-        for process in dead:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        tell(frozen, signal.SIGSTOP)
+        tell(family(dying), signal.SIGKILL)
         for person in (ADA, LINUS):
             left = began + GONE_WITHIN + SLACK - time.monotonic()
             expect(grace.tile(person.name)).to_have_count(0, timeout=left * 1000)
-        wait_for(lambda: len(place.browsers(room)) == 2, AT_ONCE, "the killed one to be gone")
+        place.wait_browsers(room, 2, AT_ONCE)
         left = began + NOTICED_WITHIN + GONE_WITHIN + SLACK - time.monotonic()
-        wait_for(lambda: len(place.browsers(room)) == 1, left, "the frozen one to be gone")
+        place.wait_browsers(room, 1, left)
     finally:
-        for process in frozen:
-            os.kill(process.pid, signal.SIGCONT)
+        tell(frozen, signal.SIGCONT)
     expect(grace.roster).to_have_count(1)
     linus.expect_session("disconnected")
     expect(linus.page.locator("#session")).to_contain_text("The connection to the room was lost.")

@@ -1,36 +1,83 @@
-"""Twenty people come, are heard, and leave by the button or by closing the tab: the sandbox is as it was before."""
+"""Twenty people come, see and hear, are seen and heard, and leave: the sandbox is as it was before."""
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page
 
-from sipkit.rooms import Room
-from tests.standins.browser import Pages, wait_tone
+from tests.standins.browser import LOUD, Pages, ServePages
 from tests.standins.lab import wait_for
 from tests.standins.probed_sandbox import Holdings, Place
-from tests.standins.room_guest import ADA, GRACE, LINUS, Guest, enter, open_invitation
+from tests.standins.vendor_pages import Project, open_empty, wait_note
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-ROUNDS = 10
-WARM_UP = 2
+VISITS = 20
+WARM_UP = 5
+BY_CLOSED_TAB = 5
+"""Every fifth visitor closes the tab instead of saying goodbye."""
 MORE = 1.05
+RESIDENT_HZ, VISITOR_HZ = 710, 500
+
+# A visit begins with join(), publish() and watch() of the helpers, and ends with leave(), or with the page.
+VISIT = f"""
+window.send = hz => publish({{audioSource: measure.toneTrack(hz), videoSource: measure.pictureTrack("teal")}});
+window.arrive = async hz => {{
+  document.querySelector("#subscribers").replaceChildren();
+  const joining = join();
+  watch();
+  await joining;
+  await send(hz);
+}};
+window.perceive = async hz => {{
+  const selector = "#subscribers video";
+  while (!document.querySelector(selector)?.srcObject) await new Promise(done => setTimeout(done, 20));
+  await measure.waitTone(document.querySelector(selector), hz, {LOUD}, 10);
+  await measure.waitFrames(document.querySelector(selector), 3, 10);
+}};
+window.leave = async () => {{
+  const left = new Promise(done => session.on("sessionDisconnected", done));
+  session.disconnect();
+  await left;
+}};
+"""
 
 
-def two_visits(place: Place, pages: Pages, room: Room, grace: Guest) -> None:
-    """Two people join, hear Grace and are heard; one leaves by the button, the other closes the tab."""
-    guests = [open_invitation(pages, place.board.invite(room, name=each.name), each) for each in (ADA, LINUS)]
-    for guest in guests:
-        guest.join.click()
-    for guest in guests:
-        guest.expect_session("connected")
-        wait_tone(guest.page, guest.video("Grace"), GRACE.hz)
-        wait_tone(grace.page, grace.video(guest.person.name), guest.person.hz)
-    guests[0].leave.click()
-    guests[0].expect_session("disconnected")
-    for guest in guests:
-        guest.page.context.close()
-    for guest in guests:
-        expect(grace.tile(guest.person.name)).to_have_count(0)
+class Visits:
+    """A session in which somebody lives, and visitors come and go.
+
+    Args:
+        place: the sandbox.
+        pages: the test's.
+        serve: the test's pages' server.
+    """
+
+    def __init__(self, place: Place, pages: Pages, serve: ServePages) -> None:
+        project = Project(place.lab.info)
+        session = project.session()
+        self._pages = pages
+        self._address = serve(project.page("blank.html", session, project.token(session)))
+        self._resident = self._open()
+        self._resident.evaluate("hz => arrive(hz)", RESIDENT_HZ)
+        self._visitor: Page | None = None
+
+    def _open(self) -> Page:
+        page = self._pages()
+        page.add_init_script(VISIT)
+        open_empty(page, self._address)
+        return page
+
+    def one(self, *, by_closed_tab: bool) -> None:
+        """Come, see and hear the resident, be seen and heard, and go."""
+        page = self._visitor = self._visitor or self._open()
+        self._resident.evaluate("notes.length = 0")
+        page.evaluate("hz => arrive(hz)", VISITOR_HZ)
+        page.evaluate("hz => perceive(hz)", RESIDENT_HZ)
+        self._resident.evaluate("hz => perceive(hz)", VISITOR_HZ)
+        if by_closed_tab:
+            page.context.close()
+            self._visitor = None
+        else:
+            page.evaluate("leave()")
+        wait_note(self._resident, "connectionDestroyed clientDisconnected")
 
 
 def settled(place: Place, tasks: list[str] | None = None) -> Holdings:
@@ -45,22 +92,20 @@ def settled(place: Place, tasks: list[str] | None = None) -> Holdings:
     return last[-1]
 
 
-def test_twenty_visits_leave_nothing_behind(place: Place, browser: Browser, new_page: Pages) -> None:
-    """After 20 people came, were heard and left, by button and by closed tab, the sandbox holds what it held before.
+def test_twenty_visits_leave_nothing_behind(place: Place, new_page: Pages, serve_pages: ServePages) -> None:
+    """After 20 people came, were perceived and left, some by closing the tab, the sandbox holds what it held before.
 
-    No connection, the same tasks, as many sockets, and memory within 5 %, compared after four visits of warm-up.
+    No connection, the same tasks, no more files and sockets, and memory within 5 %, compared after five more visits.
     """
-    room = place.board.open_room("twenty visits")
-    grace = enter(new_page, place.board, room, GRACE)
-    visits = Pages(browser)
-    for _ in range(WARM_UP):
-        two_visits(place, visits, room, grace)
+    visits = Visits(place, new_page, serve_pages)
+    for number in range(WARM_UP):
+        visits.one(by_closed_tab=number % BY_CLOSED_TAB == 0)
     before = settled(place)
-    for _ in range(ROUNDS):
-        two_visits(place, visits, room, grace)
+    for number in range(VISITS):
+        visits.one(by_closed_tab=number % BY_CLOSED_TAB == 0)
     after = settled(place, before.tasks)
 
-    assert len(place.browsers(room)) == 1
+    assert len(place.lab.ledger()["connections"]) == 1
     assert after.files <= before.files
     assert after.memory <= before.memory * MORE, f"{before.memory / 1e6:.1f} MB before, {after.memory / 1e6:.1f} after"
-    assert visits.complaints == []
+    assert new_page.complaints == []

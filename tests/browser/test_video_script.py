@@ -162,9 +162,71 @@ def test_tracks_of_the_page_are_used_and_never_stopped(empty: Empty, project: Pr
     ann.evaluate("publisher.setAudioSource(measure.toneTrack(900))")
     wait_tone(bob, "#subscribers video", 900)
     assert ann.evaluate("publisher.getVideoSource().type") == "custom"
+    assert bob.evaluate("subscriber.stream.videoType") == "custom"
     ann.evaluate("publisher.destroy()")
     assert ann.evaluate("tracks.map(track => track.readyState)") == ["live", "live"]
     wait_note(bob, "destroyed clientDisconnected")
+
+
+def test_a_device_that_stops_is_told_as_such(empty: Empty, project: Project) -> None:
+    """When microphone and camera end by themselves, everybody hears of the stream's end with mediaStopped."""
+    session = project.session()
+    bob = empty(session)
+    bob.evaluate("join()")
+    ann = empty(session)
+    ann.evaluate("join().then(publish)")
+    wait_note(bob, "streamCreated")
+    ann.evaluate(
+        """[publisher.getAudioSource(), publisher.getVideoSource().track].forEach(track => {
+          track.stop();
+          track.dispatchEvent(new Event("ended"));  // as a browser does when a device is unplugged
+        })"""
+    )
+    for page in (ann, bob):
+        wait_note(page, "streamDestroyed mediaStopped")
+
+
+@pytest.mark.parametrize("how", ["disconnect", "pagehide"])
+def test_who_leaves_while_it_connects_is_gone(empty: Empty, project: Project, how: str) -> None:
+    """Leaving, or a tab that closes, between `connect` and its answer: the others see it go at once."""
+    session = project.session()
+    bob = empty(session)
+    bob.evaluate("join()")
+    wait_note(bob, "sessionConnected")
+    ann = empty(session)
+    ann.evaluate(
+        """how => {
+          const { send } = WebSocket.prototype;
+          WebSocket.prototype.send = function (text) {
+            send.call(this, text);
+            if (JSON.parse(text).do !== "connect") return;
+            if (how === "disconnect") session.disconnect();
+            else dispatchEvent(new PageTransitionEvent("pagehide"));
+          };
+          join().catch(error => notes.push(told(error)));
+        }""",
+        how,
+    )
+    wait_note(bob, "connectionDestroyed clientDisconnected")
+    wait_note(ann, "OT_NOT_CONNECTED 1010")
+    assert ann.evaluate("session.isConnected()") is False
+
+
+def test_a_page_that_is_left_says_goodbye(empty: Empty, project: Project) -> None:
+    """Going elsewhere leaves the session; a page that comes back from the browser's cache knows, and joins again."""
+    session = project.session()
+    bob = empty(session)
+    bob.evaluate("join()")
+    wait_note(bob, "sessionConnected")
+    ann = empty(session)
+    ann.evaluate("join()")
+    ann.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    wait_note(ann, "sessionDisconnected clientDisconnected")
+    wait_note(bob, "connectionDestroyed clientDisconnected")
+    ann.evaluate("session.connect.promise(TOKEN)")
+    bob.evaluate("notes.length = 0")
+    ann.goto("about:blank")
+    wait_note(bob, "connectionDestroyed clientDisconnected")
 
 
 def test_an_audio_only_publisher_has_no_picture(empty: Empty, project: Project) -> None:

@@ -101,6 +101,44 @@ def test_what_happened_during_the_break_is_told_after_it(empty: Empty, project: 
     ]
 
 
+def test_a_mute_during_the_break_comes_through(empty: Empty, project: Project, wire: Cable) -> None:
+    """Who is muted over REST while the socket is away is muted once it is back."""
+    session = project.session()
+    bob = empty(session)
+    bob.evaluate("(async () => { const joining = join(); watch(); await joining; })()")
+    ann = empty(session, wire.url)
+    ann.evaluate("join().then(publish)")
+    wait_note(bob, "connected")
+    ann.evaluate("publisher.on('muteForced', note)")
+    wire.cut(for_good=True)
+    wait_note(ann, "sessionReconnecting")
+    project.client.mute_all(session, [])
+    wire.mend()
+    wait_note(ann, "muteForced")
+    bob.wait_for_function("!subscriber.stream.hasAudio")
+
+
+def test_who_leaves_while_it_comes_back_is_gone(empty: Empty, project: Project, wire: Cable) -> None:
+    """Leaving between `resume` and its answer: the others see it go at once, and not after half a minute."""
+    session = project.session()
+    bob = empty(session)
+    bob.evaluate("join()")
+    ann = empty(session, wire.url)
+    ann.evaluate("join()")
+    wait_note(ann, "sessionConnected")
+    ann.evaluate(
+        """() => {
+          const { send } = WebSocket.prototype;
+          WebSocket.prototype.send = function (text) {
+            send.call(this, text);
+            if (JSON.parse(text).do === "resume") session.disconnect();
+          };
+        }"""
+    )
+    wire.cut()
+    wait_note(bob, "connectionDestroyed clientDisconnected")
+
+
 def test_a_socket_without_beats_is_taken_for_lost(empty: Empty, project: Project, wire: Cable) -> None:
     """When nothing comes for 15 s though the socket looks open, the page makes a new one."""
     ann = empty(project.session(), wire.url, clock=True)

@@ -49,21 +49,23 @@ def told(app: AnsweringApp, count: int) -> list[dict[str, Any]]:
 
 
 def test_a_visit_is_told_as_documented(lab: Lab, app: AnsweringApp) -> None:
-    """Connection and stream, created and destroyed with their reasons: the guide's fields, and no more."""
+    """Session, connection and stream, created and destroyed with their reasons: the guide's fields, and no more."""
     room = Room(lab)
 
     async def story() -> tuple[str, str]:
         async with room.pages("publisher") as (page,):
             stream_id, _ = await page.publish(name="Ada", **VIDEO)
-            await asyncio.to_thread(told, app, 2)
+            await asyncio.to_thread(told, app, 3)
             await page.ask("unpublish", streamId=stream_id)
             await page.ask("disconnect")
             return page.id, stream_id
 
     connection_id, stream_id = asyncio.run(story())
-    came, began, ended, left = told(app, 4)
+    opened, came, began, ended, left, over = told(app, 6)
     connection = {"id": connection_id, "createdAt": came["connection"]["createdAt"], "data": "a publisher"}
     head = {"sessionId": room.session, "projectId": room.key}
+    assert opened == {**head, "event": "sessionCreated", "timestamp": opened["timestamp"]}
+    assert over == {**head, "event": "sessionDestroyed", "timestamp": over["timestamp"]}
     assert came == {**head, "event": "connectionCreated", "timestamp": came["timestamp"], "connection": connection}
     stream = {
         "id": stream_id,
@@ -86,8 +88,36 @@ def test_a_visit_is_told_as_documented(lab: Lab, app: AnsweringApp) -> None:
     asked = app.asked("/monitoring")[0]
     assert (asked.method, asked.headers["content-type"]) == ("POST", "application/json")
     traced = [each for each in lab.trace(kind="webhook") if "monitoring" in each["url"]]
-    assert [each["fields"]["event"] for each in traced] == [each["event"] for each in (came, began, ended, left)]
+    assert [each["fields"]["event"] for each in traced] == [
+        each["event"] for each in (opened, came, began, ended, left, over)
+    ]
     assert {(each["status"], each["attempt"]) for each in traced} == {(200, 1)}
+
+
+def test_a_session_begins_with_its_first_client_and_ends_with_its_last(lab: Lab, app: AnsweringApp) -> None:
+    """Who comes second or leaves first makes no session event; one that is used again is created again."""
+    session_id = lab.session()
+    first, second = lab.participant(session_id), lab.participant(session_id)
+    first.remove()
+    second.remove()
+    lab.participant(session_id)
+    events = [each["event"] for each in told(app, 13)]
+    visit, leave = ["connectionCreated", "streamCreated"], ["streamDestroyed", "connectionDestroyed"]
+    assert events == ["sessionCreated", *visit * 2, *leave * 2, "sessionDestroyed", "sessionCreated", *visit]
+
+
+def test_a_device_that_stopped_is_the_reason(lab: Lab, app: AnsweringApp) -> None:
+    """A page that says mediaStopped has that as the reason of its streamDestroyed."""
+    room = Room(lab)
+
+    async def story() -> None:
+        async with room.pages("publisher") as (page,):
+            stream_id, _ = await page.publish()
+            await asyncio.to_thread(told, app, 3)
+            await page.ask("unpublish", streamId=stream_id, reason="mediaStopped")
+            assert (await asyncio.to_thread(told, app, 4))[3]["reason"] == "mediaStopped"
+
+    asyncio.run(story())
 
 
 def test_a_phone_leg_is_told_without_a_picture(lab: Lab, app: AnsweringApp) -> None:
@@ -95,9 +125,9 @@ def test_a_phone_leg_is_told_without_a_picture(lab: Lab, app: AnsweringApp) -> N
     app.on("/answer", [{"action": "conversation", "name": "test"}])
     session_id = lab.session()
     connection_id = lab.sip_dial(session_id)
-    assert told(app, 2)[1]["event"] == "streamCreated"
+    assert told(app, 3)[2]["event"] == "streamCreated"
     lab.video.force_disconnect(session_id, connection_id)
-    _, began, ended, left = told(app, 4)
+    _, _, began, ended, left, _ = told(app, 6)
     assert began["stream"].keys() == {"id", "connection", "createdAt", "name"}
     assert (ended["reason"], left["reason"]) == ("forceDisconnected", "forceDisconnected")
     assert left["connection"]["id"] == connection_id
@@ -109,38 +139,45 @@ def test_failed_callbacks_are_tried_again_in_order(lab: Lab, app: AnsweringApp) 
     app.on("/monitoring", lambda _: next(left, Reply()))
     participant = lab.participant(lab.session())
     participant.remove()
-    events = [each["event"] for each in told(app, 6)]
-    assert events == ["connectionCreated"] * 3 + ["streamCreated", "streamDestroyed", "connectionDestroyed"]
+    events = [each["event"] for each in told(app, 8)]
+    assert events == [
+        *["sessionCreated"] * 3,
+        "connectionCreated",
+        "streamCreated",
+        "streamDestroyed",
+        "connectionDestroyed",
+        "sessionDestroyed",
+    ]
     attempts = [each["attempt"] for each in lab.trace(kind="webhook") if "monitoring" in each["url"]]
-    assert attempts == [1, 2, 3, 1, 1, 1]
+    assert attempts == [1, 2, 3, 1, 1, 1, 1, 1]
 
 
 def test_a_callback_is_given_up_after_its_retries(lab: Lab, app: AnsweringApp) -> None:
     """Five times in all, then the next one has its turn; nothing waits for ever."""
 
     def answer(asked: Asked) -> Reply:
-        return Reply(status=503 if asked.fields["event"] == "connectionCreated" else 200)
+        return Reply(status=503 if asked.fields["event"] == "sessionCreated" else 200)
 
     app.on("/monitoring", answer)
     lab.participant(lab.session())
-    events = [each["event"] for each in told(app, 6)]
-    assert events == ["connectionCreated"] * 5 + ["streamCreated"]
+    events = [each["event"] for each in told(app, 7)]
+    assert events == ["sessionCreated"] * 5 + ["connectionCreated", "streamCreated"]
 
 
 def test_a_slow_server_holds_up_nobody_else(lab: Lab, app: AnsweringApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one session's callback hangs, other sessions' arrive, and what waits too long in line is lost, traced."""
-    monkeypatch.setattr(monitoring, "MAX_QUEUED", 3)
+    monkeypatch.setattr(monitoring, "MAX_QUEUED", 4)
     gate = threading.Event()
     slow = lab.session()
     app.on("/monitoring", lambda asked: Reply(gate=gate if asked.fields["sessionId"] == slow else None))
     lab.participant(slow)
     lab.participant(slow)
     lab.participant(lab.session())
-    wait_for(lambda: len([each for each in app.asked("/monitoring") if each.fields["sessionId"] != slow]) == 2)
+    wait_for(lambda: len([each for each in app.asked("/monitoring") if each.fields["sessionId"] != slow]) == 3)
     lost = [each for each in lab.trace(kind="webhook") if "lost" in (each.get("failure") or "")]
     assert [each["fields"]["event"] for each in lost] == ["streamCreated"]
     gate.set()
-    wait_for(lambda: len([each for each in app.asked("/monitoring") if each.fields["sessionId"] == slow]) == 3)
+    wait_for(lambda: len([each for each in app.asked("/monitoring") if each.fields["sessionId"] == slow]) == 4)
 
 
 def test_the_registration_is_shown_changed_and_kept(lab: Lab, app: AnsweringApp, tmp_path: Path) -> None:

@@ -175,6 +175,40 @@ def test_a_stream_ends_for_all_when_its_publisher_ends_it_or_leaves(room: Room) 
     asyncio.run(story())
 
 
+def test_a_page_may_say_that_its_device_stopped(room: Room) -> None:
+    """`unpublish` with the reason mediaStopped tells it to the others; any other reason is refused."""
+
+    async def story() -> None:
+        async with room.pages("publisher", "subscriber") as (publisher, viewer):
+            stream_id, _ = await publisher.publish()
+            await viewer.news("streamCreated")
+            for reason in ("forceUnpublished", "", 5, ["mediaStopped"]):
+                with pytest.raises(Refused) as refused:
+                    await publisher.ask("unpublish", streamId=stream_id, reason=reason)
+                assert refused.value.code == 1011
+            assert viewer.heard("streamDestroyed") == []
+            await publisher.ask("unpublish", streamId=stream_id, reason="mediaStopped")
+            gone = await viewer.news("streamDestroyed")
+            assert (gone["streamId"], gone["reason"]) == (stream_id, "mediaStopped")
+            await publisher.settle()
+            assert publisher.heard("streamDestroyed") == []
+
+    asyncio.run(story())
+
+
+def test_a_track_of_the_pages_own_is_a_custom_video(room: Room) -> None:
+    """The videoType custom is told on as it is, to pages and over REST."""
+
+    async def story() -> None:
+        async with room.pages("publisher", "subscriber") as (publisher, viewer):
+            stream_id, _ = await publisher.publish(**{**VIDEO, "videoType": "custom"})
+            assert (await viewer.news("streamCreated"))["stream"]["videoType"] == "custom"
+            got = await asyncio.to_thread(room.lab.video.get_stream, room.session, stream_id)
+            assert got.videoType == "custom"
+
+    asyncio.run(story())
+
+
 def test_media_that_breaks_ends_the_stream(room: Room) -> None:
     """When a publisher's media connection is gone its stream is networkDisconnected, also for itself; it stays."""
 

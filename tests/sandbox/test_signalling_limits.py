@@ -1,6 +1,7 @@
 """What hostile pages send: each message gets an error or a closed socket, and nobody else notices."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 import requests
 
 from sipkit.sandbox.home import Home
-from sipkit.sandbox.video import browser, browser_media, browser_socket, signalling
+from sipkit.sandbox.video import allowance, browser, browser_media, browser_socket, signalling
+from sipkit.sandbox.webrtc.peer import Peer
 from tests.standins.calls import OwnSandbox
 from tests.standins.lab import Lab, wait_for
 from tests.standins.page import PATH, STREAM, Page, Refused
@@ -88,7 +90,7 @@ PUBLISH = {"stream": STREAM, "offer": "v=0"}
         ("publish", {**PUBLISH, "stream": []}),
         ("publish", {**PUBLISH, "stream": {**STREAM, "hasAudio": "yes"}}),
         ("publish", {**PUBLISH, "stream": {**STREAM, "name": "x" * 1001}}),
-        ("publish", {**PUBLISH, "stream": {**STREAM, "videoType": "custom"}}),
+        ("publish", {**PUBLISH, "stream": {**STREAM, "videoType": "drawing"}}),
         ("publish", {**PUBLISH, "stream": {**STREAM, "videoType": {}}}),
         ("publish", {**PUBLISH, "stream": {**STREAM, "videoDimensions": 5}}),
         ("publish", {**PUBLISH, "stream": {**STREAM, "videoDimensions": {"width": 1e9, "height": 1}}}),
@@ -187,9 +189,67 @@ def test_limits_of_one_client_are_errors(own_room: Room, monkeypatch: pytest.Mon
     asyncio.run(story())
 
 
+def test_a_page_asks_only_so_much(own_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its allowance a page's requests are errors, until time fills it again; it may always leave."""
+    monkeypatch.setattr(allowance, "BURST", 5)
+    monkeypatch.setattr(allowance, "PER_SECOND", 0.0)
+
+    async def story() -> None:
+        async with own_room.pages("publisher", "publisher") as (greedy, other):
+            for _ in range(5):
+                await greedy.ask("signal", data="x")
+            for do in ("signal", "nothing", "publish"):
+                with pytest.raises(Refused) as refused:
+                    await greedy.ask(do, data="x")
+                wanted = (1011, "OT_INVALID_PARAMETER") if do == "nothing" else (429, "OT_RATE_LIMIT_EXCEEDED")
+                assert (refused.value.code, refused.value.name) == wanted
+            await other.ask("signal", data="x")
+            monkeypatch.setattr(allowance, "PER_SECOND", 1000.0)
+            await greedy.ask("signal", data="x")
+            monkeypatch.setattr(allowance, "PER_SECOND", 0.0)
+            for _ in range(5):
+                with contextlib.suppress(Refused):
+                    await greedy.ask("signal", data="x")
+            assert await greedy.ask("disconnect") == {}
+            assert (await other.news("connectionDestroyed"))["reason"] == "clientDisconnected"
+            assert 7 <= len(other.heard("signal")) < 13
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("do", ["publish", "subscribe"])
+def test_what_the_router_fails_at_stays_nowhere(
+    own_room: Room, monkeypatch: pytest.MonkeyPatch, do: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When media cannot be made, for whatever reason, the stream or view is not counted, and the page goes on."""
+    monkeypatch.setattr(browser_media, "MAX_STREAMS", 1)
+    monkeypatch.setattr(browser_media, "MAX_SUBSCRIPTIONS", 1)
+    answer = Peer.answer
+
+    def fail(*_: object) -> str:
+        raise RuntimeError("no more sockets")
+
+    async def story() -> None:
+        async with own_room.pages("publisher", "publisher") as (page, viewer):
+            if do == "subscribe":
+                stream_id, _ = await page.publish()
+                await viewer.news("streamCreated")
+            monkeypatch.setattr(Peer, "answer", fail)
+            for _ in range(2):
+                with pytest.raises(Refused) as refused:
+                    await (page.publish() if do == "publish" else viewer.subscribe(stream_id))
+                assert refused.value.name == "OT_UNEXPECTED_SERVER_RESPONSE"
+            monkeypatch.setattr(Peer, "answer", answer)
+            await (page.publish() if do == "publish" else viewer.subscribe(stream_id))
+
+    asyncio.run(story())
+    assert "no more sockets" in caplog.text
+
+
 def test_a_page_that_does_not_read_is_dropped(own_room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for one page is bounded: it loses its socket, and the others do not feel it."""
+    """What waits for one page is bounded: signals, which anybody can send, are lost; other news costs it its socket."""
     monkeypatch.setattr(browser_socket, "MAX_QUEUED", 50)
+    monkeypatch.setattr(allowance, "BURST", 10**6)
     monkeypatch.setattr(browser_socket, "HEARTBEAT_SECONDS", None)  # else its missing pongs end it
     monkeypatch.setattr(browser, "RESUME_SECONDS", 0.0)
 
@@ -199,16 +259,23 @@ def test_a_page_that_does_not_read_is_dropped(own_room: Room, monkeypatch: pytes
             hello = {"sessionId": own_room.session, "project": own_room.key, "token": own_room.token()}
             await deaf.socket.send_str(json.dumps({"id": 1, "do": "connect", **hello}))
             await page.news("connectionCreated")
+            stream_id, _ = await page.publish()
             for _ in range(60):  # the systems' buffers fill first
                 await asyncio.gather(*(page.ask("signal", data="x" * 8192) for _ in range(50)))
-                if page.heard("connectionDestroyed"):
+                if dropped("a signal"):
                     break
+            await asyncio.gather(*(page.ask("signal", data="x" * 8192) for _ in range(100)))
+            assert page.heard("connectionDestroyed") == []
+            for turn in range(60):
+                await page.ask("update", streamId=stream_id, hasAudio=bool(turn % 2))
             gone = await page.news("connectionDestroyed")
             assert gone["reason"] == "networkDisconnected"
 
+    def dropped(what: str) -> bool:
+        return any(what in each.get("dropped", "") for each in own_room.lab.trace(kind="signalling"))
+
     asyncio.run(story())
-    events = own_room.lab.trace(kind="signalling")
-    assert any("does not read" in each.get("dropped", "") for each in events)
+    assert dropped("does not read")
 
 
 def test_only_websockets_are_served(room: Room) -> None:
@@ -253,6 +320,28 @@ def test_the_trace_shows_every_step_and_no_secret(room: Room) -> None:
     for secret in (token, resume_key, *passwords):
         assert secret not in told
     assert "a=fingerprint" in told
+
+
+def test_the_trace_keeps_little_of_a_message(room: Room) -> None:
+    """A long signal, an offer, a hundred ids or a deep object: 2 kB of each, cut texts with their length told."""
+
+    async def story() -> None:
+        async with room.pages("moderator") as (page,):
+            await page.ask("signal", data="x" * 8192)
+            await page.ask("signal", data="€" * 2700)
+            for wrong in ({"offer": "v=0\n" * 10_000, "stream": STREAM}, {"stream": {"name": ["x" * 500] * 400}}):
+                with pytest.raises(Refused):
+                    await page.ask("publish", **wrong)
+            await page.ask("force-mute-all", excludedStreamIds=["x" * 40] * 100)
+
+    asyncio.run(story())
+    events = room.lab.trace(kind="signalling")
+    assert {"signal", "publish", "force-mute-all"} <= {each["message"].get("do") for each in events}
+    assert max(len(json.dumps(each)) for each in events) < 2500
+    told = [each["message"].get("data", "") for each in events if each["message"].get("do") == "signal"]
+    assert [each.partition("… ")[2] for each in told] == ["(8192 characters)", "(2700 characters)"]
+    assert any("(40000 characters)" in each["message"].get("offer", "") for each in events)
+    assert any("(100 items)" in str(each["message"].get("excludedStreamIds")) for each in events)
 
 
 def test_lost_sockets_do_not_pile_up(own_room: Room) -> None:

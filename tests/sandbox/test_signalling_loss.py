@@ -86,6 +86,58 @@ def test_a_page_may_notice_the_loss_first(room: OwnRoom) -> None:
     asyncio.run(story())
 
 
+def test_mutes_that_a_lost_page_missed_reach_it(room: OwnRoom) -> None:
+    """Back on a new socket, a page is told of its streams that were muted meanwhile, once; signals stay lost."""
+
+    async def lose(page: Page) -> None:
+        page.cut()
+        browsers = room.own._sandbox._signalling._browsers
+        await asyncio.to_thread(wait_for, lambda: browsers[page.id]._socket is None, 10, "the loss to be noticed")
+
+    async def story() -> None:
+        pages = room.page(), room.page(), room.page()
+        async with room.pages("publisher", "moderator") as (page, host), pages[0] as second, pages[1] as third:
+            stream_id, _ = await page.publish()
+            await host.news("streamCreated")
+            await lose(page)
+            for _ in range(3):
+                await host.ask("force-mute", streamId=stream_id)
+            await host.ask("force-mute-all", excludedStreamIds=[])
+            await host.ask("signal", data="too late")
+            await second.resume(page)
+            await second.settle()
+            muted = {"event": "muteForced", "active": True, "streamIds": [stream_id]}
+            assert second.events == [muted]
+            await second.ask("update", streamId=stream_id, hasAudio=False)  # as the script answers
+            await second.news("streamPropertyChanged")
+            second.events.clear()
+            await lose(second)
+            await host.ask("disable-force-mute")
+            await third.resume(second)
+            await third.settle()
+            assert third.events == [{"event": "muteForced", "active": False, "streamIds": None}]
+            async with pages[2] as last:
+                await last.resume(third)
+                await last.settle()
+                assert last.events == []
+
+    asyncio.run(story())
+
+
+def test_a_mute_sent_into_a_dead_socket_is_told_again(room: OwnRoom) -> None:
+    """A mute that the page did not answer when it comes back, on a socket that looked open, is told once more."""
+
+    async def story() -> None:
+        async with room.pages("publisher", "moderator") as (page, host), room.page() as again:
+            stream_id, _ = await page.publish()
+            await host.news("streamCreated")
+            await host.ask("force-mute", streamId=stream_id)
+            await again.resume(page)
+            assert (await again.news("muteForced"))["streamIds"] == [stream_id]
+
+    asyncio.run(story())
+
+
 def test_a_page_that_stays_away_is_network_disconnected(room: OwnRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time without a socket, its streams and connection end for the others, and it cannot come back."""
     monkeypatch.setattr(browser, "RESUME_SECONDS", 0.3)

@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import AF_INET
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import psutil
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Playwright
 
 CHROMIUM_ARGS = [
@@ -41,7 +43,15 @@ _log = logging.getLogger(__name__)
 
 def launch(playwright: Playwright, chromium: str, *more: str) -> Browser:
     """Start Chromium without a window; `more` are further command-line arguments."""
-    return playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_ARGS, *more])
+    alone = [] if _on_a_network() else ["--allow-loopback-in-peer-connection"]
+    return playwright.chromium.launch(executable_path=chromium, args=[*CHROMIUM_ARGS, *alone, *more])
+
+
+def _on_a_network() -> bool:
+    """Whether this machine has any address but its own loopback's: without one Chromium has no way for media."""
+    up = [name for name, state in psutil.net_if_stats().items() if state.isup]
+    addresses = [each.address for name in up for each in psutil.net_if_addrs().get(name, []) if each.family == AF_INET]
+    return any(not address.startswith("127.") for address in addresses)
 
 
 class Pages:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,3 +147,17 @@ class Place:
         """The browsers' living connections to a room's session."""
         found = self.lab.ledger()["connections"]
         return [one for one in found if one["kind"] == "browser" and one["sessionId"] == room.session_id]
+
+    def wait_browsers(self, room: Room, count: int, seconds: float) -> None:
+        """Wait until so many browsers are connected to a room's session.
+
+        Raises:
+            AssertionError: there are not; tells who is there and what was traced of connections.
+        """
+        deadline = time.monotonic() + seconds
+        while len(there := self.browsers(room)) != count:
+            if time.monotonic() > deadline:
+                known = [event for event in self.lab.trace(0) if event["kind"] in {"connection", "signalling"}]
+                told = "\n".join(str(event)[:300] for event in known[-30:])
+                raise AssertionError(f"waited {seconds:.0f} s for {count} browsers; there are {there}; traced:\n{told}")
+            time.sleep(0.05)

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from sipkit.sandbox.media.dtmf import DtmfReceiver, DtmfSender
-from sipkit.sandbox.media.g711 import FRAME, LAWS, RATE, SILENCE, Samples
+from sipkit.sandbox.media.g711 import FRAME, LAWS, RATE, SILENCE, Samples, decode, encode
 from sipkit.sandbox.media.hearing import Hearing
 from sipkit.sandbox.media.jitter import JitterBuffer
 from sipkit.sandbox.media.source import Source
@@ -33,7 +33,7 @@ class Leg:
         hearing: the recording of what reaches this party, None when nobody asks.
         muted: what it says reaches nobody.
         microphone: what is heard of this party while no source plays, as long as it is open.
-        said: told each tick what this party says, 160 μ-law codes.
+        said: told what this party says, 160 μ-law codes each time: as they arrive from the network, else each tick.
     """
 
     def __init__(self, name: str, *, record: bool = False) -> None:
@@ -223,6 +223,9 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
             return
         self._measure(now, timestamp)
         self._buffer.push(sequence, payload)
+        if self.said is not None:
+            # Not through the jitter buffer: whoever listens here has one of their own.
+            self.said(payload if self.law == 0 else encode(decode(payload, "PCMA"), "PCMU"))
 
     def _is_peer(self, source: Address) -> bool:
         """Symmetric RTP (RFC 4961): follow the first source, prefer the announced one, then nobody else."""

@@ -123,6 +123,8 @@ class Mixer:
             frame = voice.next_frame()
             if frame is not None:
                 said[row] = frame
+            if voice.said is not None:
+                voice.said(ENCODE[0][said[row] & 0xFFFF].tobytes())
         arrived = said[: len(rtp)].copy() if any(leg.hearing for leg in rtp) else said
         power = np.einsum("ij,ij->i", said, said, dtype=np.float64) / FRAME
         if len(self._energy) == count:
@@ -131,8 +133,6 @@ class Mixer:
         for row, each in enumerate(everyone):
             if each.muted:
                 said[row] = 0
-            if each.said is not None:
-                each.said(ENCODE[0][said[row] & 0xFFFF].tobytes())
         out = np.zeros_like(said)
         if len(self._order):
             mixed = said[self._order]

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import WSCloseCode
 
+from sipkit.sandbox.video.allowance import Allowance
 from sipkit.sandbox.video.browser_media import BrowserMedia
 from sipkit.sandbox.video.browser_moderation import BrowserModeration, Disconnect
-from sipkit.sandbox.video.browser_news import news_of
+from sipkit.sandbox.video.browser_news import Mutes, news_of
 from sipkit.sandbox.video.browser_socket import BrowserSocket
 from sipkit.sandbox.video.messages import (
     JsonObject,
@@ -21,8 +22,16 @@ from sipkit.sandbox.video.messages import (
     not_connected,
     shape_of_connection,
     shape_of_stream,
+    too_many,
 )
-from sipkit.sandbox.video.presence import Connection, ConnectionDestroyed, Event, Session, StreamDestroyed
+from sipkit.sandbox.video.presence import (
+    Connection,
+    ConnectionDestroyed,
+    Event,
+    Session,
+    Signalled,
+    StreamDestroyed,
+)
 from sipkit.sandbox.video.rights import Rights
 from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
@@ -60,6 +69,8 @@ class Browser:
         self._forget = forget
         self._rights = Rights(role)
         self._media = BrowserMedia(session, connection, self._rights, sessions, router)
+        self._mutes = Mutes(connection)
+        self._allowance = Allowance()
         self._resume_key = secrets.token_urlsafe(24)
         self._socket: BrowserSocket | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -93,6 +104,11 @@ class Browser:
         socket.connection_id, socket.session_id = self.connection.id, self._session.session_id
         return self._snapshot()
 
+    def catch_up(self) -> None:
+        """Tell a page that is back, and has read its snapshot, of the mutes it missed; signals it missed are lost."""
+        for news in self._mutes.missed():
+            self._send(news)
+
     def opens(self, resume_key: str) -> bool:
         """Is this the key of this connection?"""
         return hmac.compare_digest(resume_key.encode(errors="replace"), self._resume_key.encode())
@@ -125,6 +141,8 @@ class Browser:
             raise invalid("There is no such request")
         if self._left:
             raise not_connected()
+        if request.do != "disconnect" and not self._allowance.spend():
+            raise too_many()
         return await handler(request)
 
     def _snapshot(self) -> JsonObject:
@@ -148,9 +166,10 @@ class Browser:
         """Something happened in the session."""
         if isinstance(event, StreamDestroyed):
             self._media.stream_ended(event)
+        self._mutes.hear(event, away=self._socket is None)
         news = news_of(event, self.connection.id)
         if news is not None:
-            self._send(news)
+            self._send(news, may_be_lost=isinstance(event, Signalled))
         if isinstance(event, ConnectionDestroyed) and event.connection is self.connection:
             self._over(event.reason)
 
@@ -165,9 +184,9 @@ class Browser:
             self._socket.finish()
         self._forget(self)
 
-    def _send(self, message: JsonObject) -> None:
+    def _send(self, message: JsonObject, *, may_be_lost: bool = False) -> None:
         if self._socket is not None:
-            self._socket.send(message)
+            self._socket.send(message, may_be_lost=may_be_lost)
 
     # What the page asks for
 

@@ -9,9 +9,10 @@ from sipkit.sandbox.video.messages import (
     Request,
     VendorError,
     dimensions,
+    invalid,
     read_stream,
 )
-from sipkit.sandbox.video.presence import Connection, Session, Stream, StreamDestroyed
+from sipkit.sandbox.video.presence import Connection, Session, Stream, StreamDestroyed, StreamReason
 from sipkit.sandbox.video.rights import Rights
 from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
@@ -64,8 +65,10 @@ class BrowserMedia:
 
         try:
             answer = self._router.publish(self._session.session_id, stream.id, offer, changed)
-        except OfferRefused as error:
+        except Exception as error:
             self._sessions.unpublish(self._connection, stream.id, "clientDisconnected")
+            if not isinstance(error, OfferRefused):
+                raise
             raise VendorError(1601, "OT_STREAM_CREATE_FAILED", f"The offer is refused: {error}") from None  # assumed
         if self._session.muted:
             # After the reply, which tells the page its stream's id.
@@ -73,9 +76,17 @@ class BrowserMedia:
         return {"streamId": stream.id, "creationTime": stream.created_at, "answer": answer}
 
     async def unpublish(self, request: Request) -> JsonObject:
-        """End a stream of one's own."""
-        self._own_stream(request)
-        self._sessions.unpublish(self._connection, request.text("streamId"), "clientDisconnected")
+        """End a stream of one's own; the page may say that its device stopped."""
+        stream = self._own_stream(request)
+        reason: StreamReason
+        match request.fields.get("reason"):
+            case None | "clientDisconnected":
+                reason = "clientDisconnected"
+            case "mediaStopped":
+                reason = "mediaStopped"
+            case _:
+                raise invalid("reason must be clientDisconnected or mediaStopped")
+        self._sessions.unpublish(self._connection, stream.id, reason)
         return {}
 
     async def subscribe(self, request: Request) -> JsonObject:
@@ -97,8 +108,10 @@ class BrowserMedia:
 
         try:
             answer = self._router.subscribe(self._session.session_id, stream_id, subscription_id, offer, changed)
-        except OfferRefused as error:
-            del self._views[subscription_id]
+        except Exception as error:
+            self._end_view(subscription_id)
+            if not isinstance(error, OfferRefused):
+                raise
             name = "OT_SET_REMOTE_DESCRIPTION_FAILED"  # assumed; 1600 is "WebRTC subscriber error"
             raise VendorError(1600, name, f"The offer is refused: {error}") from None
         return {"subscriptionId": subscription_id, "answer": answer}

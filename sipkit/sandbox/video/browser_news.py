@@ -2,6 +2,7 @@
 
 from sipkit.sandbox.video.messages import JsonObject, shape_of_connection, shape_of_stream
 from sipkit.sandbox.video.presence import (
+    Connection,
     ConnectionCreated,
     ConnectionDestroyed,
     Event,
@@ -42,4 +43,38 @@ def _hears_the_end(event: StreamDestroyed, own_id: str) -> bool:
     """Others hear of streams they knew; the publisher, of an end it did not ask for while it stays."""
     if event.connection.id != own_id:
         return event.stream.live
-    return event.reason != "clientDisconnected" and own_id in event.session.connections
+    return event.reason not in ("clientDisconnected", "mediaStopped") and own_id in event.session.connections
+
+
+class Mutes:
+    """The force-mutes that a page may have missed: what they come to, however many they were.
+
+    A mute of a stream is on this list until the page's answer to it, a changed hasAudio: a socket can be dead for a
+    while before anybody notices, and what was sent into it is lost too.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._streams: set[str] = set()
+        self._active: bool | None = None
+
+    def hear(self, event: Event, *, away: bool) -> None:
+        """Something happened; `away`: the page has no socket to hear of it."""
+        match event:
+            case StreamChanged(property="hasAudio", stream=stream):
+                self._streams.discard(stream.id)
+            case MuteForced(to=to) if to in (None, self._connection.id):
+                self._streams.update(event.stream_ids or ())
+                self._streams &= self._connection.streams.keys()
+                if away:
+                    self._active = event.active
+
+    def missed(self) -> list[JsonObject]:
+        """What to tell a page that is back; it is told once."""
+        active, self._active = self._active, None
+        told = []
+        if self._streams or active:
+            told.append({"event": "muteForced", "active": True, "streamIds": sorted(self._streams)})
+        if active is False:
+            told.append({"event": "muteForced", "active": False, "streamIds": None})
+        return told

@@ -70,11 +70,19 @@ class BrowserSocket:
         told = {"code": error.code, "name": error.name, "message": str(error)}
         self.send({"reply": request_id, "error": told})
 
-    def send(self, message: JsonObject) -> None:
-        """Queue a message; a page that reads too slowly for its queue is dropped."""
-        if not self._ending:
-            self.note("out", message)
-            self._put(json.dumps(message))
+    def send(self, message: JsonObject, *, may_be_lost: bool = False) -> None:
+        """Queue a message; a page that reads too slowly for its queue is dropped.
+
+        A message that `may_be_lost` is a signal: anybody can send many of them, so once the queue is half full they are
+        lost rather than the page.
+        """
+        if self._ending:
+            return
+        if may_be_lost and (len(self._queue) * 2 > MAX_QUEUED or self._queued * 2 > MAX_QUEUED_CHARACTERS):
+            self._tell(direction="out", dropped=f"a signal: {len(self._queue)} messages wait for a page already")
+            return
+        self.note("out", message)
+        self._put(json.dumps(message))
 
     async def ready(self) -> None:
         """Wait until the page has read most of what it was sent, and let others have their turn in any case.

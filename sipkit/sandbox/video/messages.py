@@ -7,6 +7,7 @@ give a code without a name, or none for a case the sandbox meets, the nearest on
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeAlias
 
 from sipkit.sandbox.video.presence import Connection, Stream, StreamWish
@@ -21,9 +22,12 @@ FRAME_RATE = 30
 """Pictures a second that a stream with video is said to have: the sandbox asks no page (assumed)."""
 _MAX_ID = 2**53
 _MAX_PIXELS = 16_384
-_TRACED_CHARACTERS = 8192
-_TRACED_MESSAGE = 16_384
-_TRACED_DEPTH = 5
+_TRACED_MESSAGE = 2048
+"""Characters of JSON that the trace keeps of a message: it holds 20 000 events."""
+_TRACED_TEXTS = (1000, 250, 60)
+"""How much of each text in it: the first that fits."""
+_TRACED_ITEMS = 20
+_TRACED_DEPTH = 6
 _ID = re.compile(r'\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]')
 _SDP_SECRETS = re.compile(r"^(a=(?:ice-pwd|ice-ufrag|crypto):)[^\r\n]*", re.MULTILINE)
 _HIDDEN = "•••"
@@ -60,6 +64,11 @@ def invalid(text: str) -> VendorError:
 def denied(code: int, text: str) -> VendorError:
     """The token's role does not allow it: 1500 publish, 1501 subscribe, 1510 signal, 1520, 1530, 1540 moderate."""
     return VendorError(code, "OT_PERMISSION_DENIED", text)
+
+
+def too_many() -> VendorError:
+    """429, as HTTP has it: Vonage limits signals but documents neither the rate nor the error (assumed)."""
+    return VendorError(429, "OT_RATE_LIMIT_EXCEEDED", "Too many requests: wait a moment")
 
 
 def internal() -> VendorError:
@@ -139,8 +148,8 @@ def read_stream(request: Request) -> StreamWish:
     name, video_type = told.get("name", ""), told.get("videoType")
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise invalid(f"The name of a stream is a text of at most {MAX_NAME} characters")
-    if video_type not in ("camera", "screen", None):
-        raise invalid("videoType must be camera or screen, or null without a picture")
+    if video_type not in ("camera", "screen", "custom", None):
+        raise invalid("videoType must be camera, screen or custom, or null without a picture")
     size = dimensions(told.get("videoDimensions", {"width": 0, "height": 0}))
     has_audio, has_video = flag(told, "hasAudio"), flag(told, "hasVideo")
     return StreamWish(name, has_audio, has_video, video_type or ("camera" if has_video else None), **size)
@@ -196,28 +205,34 @@ def shape_of_stream(connection: Connection, stream: Stream) -> JsonObject:
 
 
 def traceable(message: JsonObject) -> JsonObject:
-    """A copy for the trace: tokens, resume keys and the secret lines of SDP are dots, and the size has a limit."""
-    shown = {name: _shown(name, value) for name, value in message.items()}
-    if len(json.dumps(shown)) <= _TRACED_MESSAGE:
-        return shown
-    # Known for what it is, and no more: a page may send 256 kB, and the trace keeps 20 000 events.
+    """A copy for the trace: tokens, resume keys and the secret lines of SDP are dots, and the size has a limit.
+
+    Texts that do not fit are cut, with their length told.
+    """
+    for longest in _TRACED_TEXTS:
+        shown: JsonObject = _shown("", message, longest)
+        if len(json.dumps(shown)) <= _TRACED_MESSAGE:
+            return shown
+    # Known for what it is, and no more.
     plain = {name: shown[name] for name in ("id", "do", "reply", "event") if name in shown}
     return {name: value if isinstance(value, int) else _clipped(str(value), 100) for name, value in plain.items()}
 
 
-def _shown(name: str, value: Any, depth: int = 0) -> Any:
+def _shown(name: str, value: Any, longest: int, depth: int = 0) -> Any:
     if "token" in name.lower() or "resumekey" in name.lower():
         return _HIDDEN
     if isinstance(value, dict | list) and depth > _TRACED_DEPTH:
         return "…"
     if isinstance(value, dict):
-        return {inner: _shown(inner, each, depth + 1) for inner, each in value.items()}
+        inside = islice(value.items(), _TRACED_ITEMS)
+        return {_clipped(inner, 60): _shown(inner, each, longest, depth + 1) for inner, each in inside}
     if isinstance(value, list):
-        return [_shown("", each, depth + 1) for each in value]
+        items = [_shown("", each, longest, depth + 1) for each in value[:_TRACED_ITEMS]]
+        return items + [f"… ({len(value)} items)"] * (len(value) > _TRACED_ITEMS)
     if isinstance(value, str):
-        return _clipped(_SDP_SECRETS.sub(rf"\1{_HIDDEN}", value), _TRACED_CHARACTERS)
+        return _SDP_SECRETS.sub(rf"\1{_HIDDEN}", _clipped(value, longest))
     return value
 
 
 def _clipped(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[:longest] + "…"
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"

@@ -6,7 +6,7 @@ Answers as in OpenTok's REST reference ("Moderation", "Signaling") and in the SD
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from sipkit.sandbox.rest import Refusal, json_answer, parse_json
 from sipkit.sandbox.video import asked
 from sipkit.sandbox.video.presence import Session, now_ms
 from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.sip_side import Gateway
 
 MAX_SIGNAL_TYPE = 128
 MAX_SIGNAL_DATA = 8192
@@ -48,13 +49,6 @@ def read_signal(body: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def _bytes(text: str | None) -> int:
     return len((text or "").encode(errors="surrogatepass"))
-
-
-class Gateway(Protocol):
-    """The SIP side, as far as it ends calls."""
-
-    async def hang_up(self, connection_id: str) -> None:
-        """End the call of a connection; of any other than a SIP one: nothing."""
 
 
 class Moderation:

@@ -1,7 +1,11 @@
-"""Session monitoring: each coming and going of a connection or a stream is POSTed to the project's server.
+"""Session monitoring: each coming and going of a session, connection or stream is POSTed to the project's server.
 
 Payloads as in "Session Monitoring" of OpenTok's and Vonage's video guides. The registration stands for the form on the
-vendor's account page: `/sandbox/session-monitoring`.
+vendor's account page: `/sandbox/session-monitoring`. A session is created with its first connection and destroyed with
+its last, as the guides say; it can be used again, and is then created again. That it is destroyed at once is assumed.
+
+The vendor can sign its callbacks ("Secure callbacks": a JWT made with a signature secret of the account). The sandbox
+has no such secret and does not: a server that verifies them is to be tried with the vendor's own.
 
 A failed callback is tried again after 5 s, doubling, as Vonage documents (support article 6646236108700); where Vonage
 goes on for 24 hours, the sandbox stops after 4 retries, the number of the older service. Callbacks of one session
@@ -98,10 +102,11 @@ class Monitoring:
         return web.json_response({"url": url})
 
     def _hear(self, event: Event) -> None:
-        payload = payload_of(event) if self._url is not None else None
-        if payload is None:
-            return
-        session_id = event.session.session_id
+        if self._url is not None:
+            for payload in payloads_of(event):
+                self._enqueue(event.session.session_id, payload)
+
+    def _enqueue(self, session_id: str, payload: JsonObject) -> None:
         queue = self._queues.get(session_id)
         if queue is None and len(self._queues) < MAX_QUEUES:
             queue = self._queues[session_id] = deque()
@@ -159,23 +164,27 @@ class Monitoring:
         self._trace.emit("webhook", method="POST", fields=payload, **more)
 
 
-def payload_of(event: Event) -> JsonObject | None:
-    """What the project's server is told of an event; None when it is not told of such."""
-    more: JsonObject = {}
+def payloads_of(event: Event) -> list[JsonObject]:
+    """What the project's server is told of an event, in order; nothing of most."""
+    session = event.session
+
+    def told(name: str, **more: Any) -> JsonObject:
+        head = {"sessionId": session.session_id, "projectId": session.project, "event": name, "timestamp": now_ms()}
+        return {**head, **more}
+
     match event:
         case ConnectionCreated(connection=connection):
-            name, more["connection"] = "connectionCreated", _connection(connection)
+            came = told("connectionCreated", connection=_connection(connection))
+            return [told("sessionCreated"), came] if len(session.connections) == 1 else [came]
         case ConnectionDestroyed(connection=connection, reason=reason):
-            name, more = "connectionDestroyed", {"reason": reason, "connection": _connection(connection)}
+            left = told("connectionDestroyed", reason=reason, connection=_connection(connection))
+            return [left] if session.connections else [left, told("sessionDestroyed")]
         case StreamCreated():
-            name, more["stream"] = "streamCreated", _stream(event)
+            return [told("streamCreated", stream=_stream(event))]
         case StreamDestroyed() if event.stream.live:
-            name, more = "streamDestroyed", {"reason": event.reason, "stream": _stream(event)}
+            return [told("streamDestroyed", reason=event.reason, stream=_stream(event))]
         case _:
-            return None
-    session = event.session
-    head = {"sessionId": session.session_id, "projectId": session.project, "event": name, "timestamp": now_ms()}
-    return {**head, **more}
+            return []
 
 
 def _connection(connection: Connection) -> JsonObject:

@@ -13,8 +13,8 @@ from sipkit.sandbox.video.session_id import project_of
 
 ConnectionKind = Literal["sip", "synthetic", "browser"]
 Reason = Literal["clientDisconnected", "forceDisconnected", "networkDisconnected"]
-StreamReason = Reason | Literal["forceUnpublished"]
-VideoType = Literal["camera", "screen"]
+StreamReason = Reason | Literal["forceUnpublished", "mediaStopped"]
+VideoType = Literal["camera", "screen", "custom"]
 StreamProperty = Literal["hasAudio", "hasVideo", "videoDimensions"]
 
 

@@ -10,7 +10,7 @@ import ipaddress
 import time
 import uuid
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
@@ -26,9 +26,10 @@ from sipkit.sandbox.rest import (
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.video import asked
 from sipkit.sandbox.video.moderation import Moderation
-from sipkit.sandbox.video.presence import Connection, Session, Stream, now_ms
+from sipkit.sandbox.video.presence import Session, Stream, now_ms
 from sipkit.sandbox.video.sessions import Sessions
-from sipkit.sandbox.video.sip_target import SipTarget, read_sip
+from sipkit.sandbox.video.sip_side import Gateway
+from sipkit.sandbox.video.sip_target import read_sip
 from sipkit.sandbox.video.tokens import DIALLING_ROLES, Tokens
 
 _ALWAYS_NULL = (
@@ -43,16 +44,6 @@ _ALWAYS_NULL = (
     "ice_servers",
 )
 """Fields of a created session that the recorded answers hold, and never fill."""
-
-
-class Gateway(Protocol):
-    """The SIP side, which places and ends the calls of connections."""
-
-    def dial(self, session: Session, connection: Connection, sip: SipTarget) -> None:
-        """Begin to call; returns at once."""
-
-    async def hang_up(self, connection_id: str) -> None:
-        """End the call of a connection: BYE, or CANCEL while it rings; unknown ids: nothing."""
 
 
 def routes(sessions: Sessions, gateway: Gateway, tokens: Tokens, trace: Trace) -> list[web.RouteDef]:

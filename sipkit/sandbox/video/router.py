@@ -2,7 +2,7 @@
 
 Nothing is re-encoded. A browser's packets are decrypted, given the stream's own source number, and encrypted for each
 viewer; its audio also goes, decoded, into the session's conference, where the SIP leg hears it. The SIP leg and
-synthetic participants are streams too: PCMU packets made of what they say, a packet a tick.
+synthetic participants are streams too: PCMU packets of what they say.
 
 A browser joins in with one peer connection for what it publishes and one for each stream it views. It makes each
 offer, and the answer here takes one audio codec (PCMU, else Opus) and VP8.

@@ -8,7 +8,6 @@ decides.
 
 import asyncio
 import logging
-from typing import Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -29,6 +28,7 @@ from sipkit.sandbox.video.messages import (
 )
 from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.sip_side import Gateway
 from sipkit.sandbox.video.tokens import Tokens
 
 PATH = "/v2/signalling"
@@ -44,13 +44,6 @@ CLOSE_SECONDS = 4.0
 """How long all pages together have to take leave when the sandbox closes."""
 
 log = logging.getLogger(__name__)
-
-
-class Gateway(Protocol):
-    """The SIP side, as far as it ends calls."""
-
-    async def hang_up(self, connection_id: str) -> None:
-        """End the call of a connection; unknown ids: nothing."""
 
 
 class Signalling:
@@ -130,6 +123,7 @@ class Signalling:
                     socket.refuse(id_in(text) if request is None else request.id, error)
                 else:
                     socket.reply(request.id, browser.attach(socket))
+                    browser.catch_up()
                     return browser
         socket.finish(WSCloseCode.POLICY_VIOLATION)
         return None

@@ -20,6 +20,7 @@ FILES = (
     "level.js",
     "peer.js",
     "view.js",
+    "boxed.js",
     "stream.js",
     "tracks.js",
     "publisher.js",

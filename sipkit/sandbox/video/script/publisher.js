@@ -5,21 +5,15 @@
 // A prompt is assumed to be open when the browser has not answered this long; there is no way to know.
 const PROMPT_AFTER = 500;
 
-class Publisher extends EventDispatcher {
+class Publisher extends Boxed {
   constructor(target, properties, callback) {
-    super();
-    this._properties = { ...properties };
+    super("publisher", target, properties);
     this.accessAllowed = false;
     this.stream = null;
     this.session = null;
     this._tracks = new LocalTracks(this._properties, (track) => this._ended(track));
-    this._peer = null;
-    this._gone = false;
-    this._level = new LevelWatch(this);
     withPromise(this, "publishAudio", 1);
     withPromise(this, "publishVideo", 1);
-    this._view = new View("publisher", target, this._properties);
-    this.id = this._view.id;
     this._view.dressControls(this._properties.name ?? "", [{
       label: () => "Mute microphone",
       pressed: () => !this._tracks.audio.on,
@@ -29,10 +23,6 @@ class Publisher extends EventDispatcher {
     this._ready.then(() => succeed(callback), (error) => {
       fail(callback, error, this);
     });
-  }
-
-  get element() {
-    return this._view.element;
   }
 
   publishAudio(value, callback) {
@@ -96,27 +86,6 @@ class Publisher extends EventDispatcher {
     return [{ rtcStatsReport: await this._peer.pc.getStats() }];
   }
 
-  getImgData() {
-    return this._view.picture();
-  }
-
-  getStyle() {
-    return { ...this._view.style };
-  }
-
-  setStyle(style, value) {
-    restyle(this._view, style, value);
-    return this;
-  }
-
-  videoWidth() {
-    return this._view.video?.videoWidth || undefined;
-  }
-
-  videoHeight() {
-    return this._view.video?.videoHeight || undefined;
-  }
-
   // Stop publishing, stop what was opened here, and leave the page.
   destroy() {
     if (this._gone) return this;
@@ -128,10 +97,6 @@ class Publisher extends EventDispatcher {
     this._tell(new OtEvent("destroyed"));
     this.off();
     return this;
-  }
-
-  _listenersChanged(type) {
-    if (type === "audioLevelUpdated") this._level.update();
   }
 
   _videoType() {
@@ -236,8 +201,7 @@ class Publisher extends EventDispatcher {
       name: this._properties.name ?? "",
       hasAudio: Boolean(this._tracks.audio.track) && this._tracks.audio.on,
       hasVideo: Boolean(this._tracks.video.track) && this._tracks.video.on,
-      // The sandbox knows no "custom": a track of the page's own counts as a camera.
-      videoType: this._tracks.video.track ? (this._videoType() === "screen" ? "screen" : "camera") : null,
+      videoType: this._tracks.video.track ? this._videoType() : null,
       videoDimensions: this._dimensions(),
     };
   }

@@ -32,7 +32,6 @@ class Roster extends EventDispatcher {
     this._connected = true;
     this.capabilities = answer.capabilities;
     this.connection = this.connections._add(new Connection(answer.connection));
-    window.addEventListener("pagehide", this._leave);
     this._tell(new OtEvent("sessionConnected", { connections: [], streams: [] }));
     succeed(callback);
     this._tell(new OtEvent("connectionCreated", { connection: this.connection }));
@@ -43,7 +42,6 @@ class Roster extends EventDispatcher {
   // Tell the end: own streams first, then the session; by default all subscribers go with it.
   _left(reason) {
     this._connected = false;
-    window.removeEventListener("pagehide", this._leave);
     for (const publisher of [...this._publishers]) this._unpublished(publisher, reason);
     this._tell(new OtEvent("sessionDisconnected", { reason }, true), () => {
       for (const subscriber of [...this._subscribers]) subscriber._destroy(reason);
@@ -194,7 +192,9 @@ class Roster extends EventDispatcher {
     publisher.stream = null;
     publisher._streamId = null;
     const known = serverKnows || !streamId;
-    publisher._stopSending(known ? Promise.resolve() : this._farewell ?? this._ask("unpublish", { streamId }));
+    // Only a device's end is told; of the rest the server knows more than the page.
+    const why = reason === "mediaStopped" ? { reason } : {};
+    publisher._stopSending(known ? Promise.resolve() : this._farewell ?? this._ask("unpublish", { streamId, ...why }));
     if (stream) {
       publisher._tell(new OtEvent("streamDestroyed", { stream, reason }, true), () => publisher.destroy());
       for (const subscriber of this.getSubscribersForStream(stream)) subscriber._destroy(reason);

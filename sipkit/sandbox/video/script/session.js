@@ -6,6 +6,9 @@ class Session extends Roster {
     this.sessionId = sessionId;
     this.id = sessionId;
     this.apiKey = project;
+    // Also when the page goes into the back/forward cache (`persisted`): whether it comes back is not known then, its
+    // media and socket would keep it out of the cache, and others shall not look at a still picture for 30 s. A page
+    // that does come back was told sessionDisconnected, and can connect() again.
     this._leave = () => this.disconnect();
     withPromise(this, "connect", 1);
     withPromise(this, "publish", 2);
@@ -35,10 +38,11 @@ class Session extends Roster {
     const line = this._newLine();
     this._line = line;
     this._farewell = null;
+    window.addEventListener("pagehide", this._leave);
     line.connect({ sessionId: this.sessionId, project: String(this.apiKey), token }).then(
       (answer) => this._entered(answer, callback),
       (error) => {
-        if (this._line === line) this._line = null;
+        if (this._line === line) this._closed();
         fail(callback, asOtError(error, "OT_CONNECT_FAILED"), this);
       },
     );
@@ -48,7 +52,7 @@ class Session extends Roster {
   disconnect() {
     if (!this._line) return;
     this._farewell = this._line.leave();
-    this._line = null;
+    this._closed();
     if (this._connected) queueMicrotask(() => this._left("clientDisconnected"));
   }
 
@@ -176,13 +180,18 @@ class Session extends Roster {
     await this._ask(what, fields);
   }
 
+  _closed() {
+    this._line = null;
+    window.removeEventListener("pagehide", this._leave);
+  }
+
   _newLine() {
     return new Line(signallingUrl(), {
       news: (message) => this._heard(message),
       reconnecting: () => this._tell(new OtEvent("sessionReconnecting")),
       reconnected: (answer) => this._back(answer),
       gone: (reason) => {
-        this._line = null;
+        this._closed();
         this._left(reason);
       },
     });

@@ -3,34 +3,24 @@
 // Those whose sound the browser holds back until somebody clicks (autoplay policy).
 const blockedSubscribers = new Set();
 
-class Subscriber extends EventDispatcher {
+class Subscriber extends Boxed {
   constructor(session, stream, target, properties) {
-    super();
+    super("subscriber", target, properties);
     this.session = session;
     this.stream = stream;
-    this._properties = { ...properties };
     this._wants = { audio: properties.subscribeToAudio ?? true, video: properties.subscribeToVideo ?? true };
     this._volume = volumeOf(properties.audioVolume ?? 100);
     this._media = new MediaStream();
     this._audioTrack = null;
-    this._peer = null;
     this._subscriptionId = null;
     this._blocked = false;
-    this._gone = false;
-    this._level = new LevelWatch(this);
     withPromise(this, "subscribeToAudio", 1);
     withPromise(this, "subscribeToVideo", 1);
-    this._view = new View("subscriber", target, this._properties);
-    this.id = this._view.id;
     this._view.dressControls(stream.name, [{
       label: () => "Mute sound",
       pressed: () => this._muted,
       press: () => this.subscribeToAudio(!this._wants.audio),
     }]);
-  }
-
-  get element() {
-    return this._view.element;
   }
 
   subscribeToAudio(value, callback) {
@@ -74,33 +64,8 @@ class Subscriber extends EventDispatcher {
     return this._peer.pc.getStats();
   }
 
-  getImgData() {
-    return this._view.picture();
-  }
-
-  getStyle() {
-    return { ...this._view.style };
-  }
-
-  setStyle(style, value) {
-    restyle(this._view, style, value);
-    return this;
-  }
-
-  videoWidth() {
-    return this._view.video?.videoWidth || undefined;
-  }
-
-  videoHeight() {
-    return this._view.video?.videoHeight || undefined;
-  }
-
   get _muted() {
     return !this._wants.audio || this._blocked;
-  }
-
-  _listenersChanged(type) {
-    if (type === "audioLevelUpdated") this._level.update();
   }
 
   // Receive: resolves once media flows.

@@ -100,23 +100,16 @@ class Line {
     this._url = url;
     this._hears = hears;
     this._wire = null;
+    // The wire on which `connect` or `resume` is being asked.
+    this._trial = null;
     this._waiting = [];
     this._ended = false;
   }
 
   async connect(fields) {
-    const wire = this._newWire();
-    try {
-      await wire.open;
-      const answer = await wire.ask("connect", fields);
-      if (this._ended) throw cut();
-      this._key = { connectionId: answer.connection.connectionId, resumeKey: answer.resumeKey };
-      this._wire = wire;
-      return answer;
-    } catch (error) {
-      wire.close();
-      throw error;
-    }
+    const answer = await this._enter("connect", fields);
+    this._key = { connectionId: answer.connection.connectionId, resumeKey: answer.resumeKey };
+    return answer;
   }
 
   ask(what, fields) {
@@ -129,13 +122,34 @@ class Line {
     return this._key !== undefined && !this._wire && !this._ended;
   }
 
-  // Leave: resolves once the server was told, or cannot be; the socket is closed either way.
+  // Leave: resolves once the server was told, or cannot be; the socket is closed either way. On a wire that is still
+  // coming in this is asked behind `connect`, without waiting for its answer: the server does one after the other,
+  // and a page that is being closed gets no further turn.
   async leave() {
-    const wire = this._wire;
+    const wire = this._wire ?? this._trial;
     this._end();
     if (!wire) return;
     await wire.ask("disconnect").catch(() => {});
     wire.close();
+  }
+
+  // Ask `connect` or `resume` on a new wire, and keep it when the answer is good and nobody left meanwhile.
+  async _enter(what, fields) {
+    const wire = this._newWire();
+    this._trial = wire;
+    try {
+      await wire.open;
+      if (this._ended) throw cut();
+      const answer = await wire.ask(what, fields);
+      if (this._ended) throw cut();
+      this._wire = wire;
+      return answer;
+    } catch (error) {
+      wire.close();
+      throw error;
+    } finally {
+      this._trial = null;
+    }
   }
 
   _newWire() {
@@ -176,20 +190,11 @@ class Line {
   }
 
   async _tryToResume() {
-    let wire;
     try {
-      wire = this._newWire();
-      await wire.open;
-      const answer = await wire.ask("resume", this._key);
-      if (this._ended) {
-        wire.close();
-        return null;
-      }
+      const answer = await this._enter("resume", this._key);
       if (answer.resumeKey) this._key.resumeKey = answer.resumeKey;
-      this._wire = wire;
       return answer;
     } catch (error) {
-      wire?.close();
       // A cut socket or a late answer is worth another try; a "no" is not.
       return refusals.has(error) ? "refused" : null;
     }
@@ -205,6 +210,7 @@ class Line {
   _end() {
     this._ended = true;
     this._wire = null;
+    this._trial = null;
     for (const { reject } of this._waiting.splice(0)) reject(cut());
   }
 }
