@@ -71,7 +71,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
 def notebook(cells: list[str]) -> dict[str, object]:
     """A notebook of these cells, as its file has it."""
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    code: dict[str, object] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     written = [{**code, "id": f"cell-{place}", "source": source} for place, source in enumerate(cells)]
     return {"cells": written, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
@@ -169,7 +169,7 @@ def test_a_room_that_does_not_answer_says_what_to_do(jupyter: Jupyter, new_page:
 
 
 def test_keys_are_pressed_in_the_middle_of_a_call(jupyter: Jupyter, new_page: Pages) -> None:
-    """In the conversation, with the browser as its phone, *6 is keyed: the platform gets both digits, the call goes on."""
+    """In the conversation, the browser being the phone, *6 is keyed: the platform gets both digits, the call goes on."""
     page = new_page()
     page.add_init_script("measure.useDevices(890, 'black')")
     run_all(page, jupyter.address, "keys.ipynb")

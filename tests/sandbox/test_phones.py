@@ -149,4 +149,3 @@ def test_session_participants_hear_the_phone_side(lab: Lab, app: AnsweringApp, s
     assert ear.strength(ear.last(near.recording(), 0.5), 440) < -50
     lab.ask("DELETE", f"/sessions/{session}/participants/{silent.id}")
     lab.ask("GET", f"/sessions/{session}/participants/{silent.id}", status=404)
-    silent._left = True

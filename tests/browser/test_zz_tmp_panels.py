@@ -1,0 +1,199 @@
+"""The panels of a notebook where something is missing: the machine is another one, the room's port, the microphone.
+
+And the keys that a telephone has for the middle of a call. One JupyterLab shows all of it.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Playwright, Route, expect
+
+from sipkit.sandbox import launcher
+from tests.standins import jupyterlab
+from tests.standins.browser import CHROMIUM_ARGS, Pages, wait_page_plays
+from tests.standins.jupyterlab import run_all
+from tests.standins.lab import Lab, wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CALL_MS = 20_000
+POST = "if (location.pathname.startsWith('/room/')) parent.postMessage({sipkit: 'room'}, '*')"
+SILENCE_MS = 15_000
+"""The room's page is waited for 5 s; the rest is for a slow machine."""
+OTHER_HOST = "hub.example"
+FAKE_DEVICE = "--use-fake-device-for-media-stream"
+ROOM_HZ = 620
+ROOM_PAGE = re.compile(r"/room/[^/?]+\?invitation=")
+BOARD = "from sipkit import Switchboard\nboard = Switchboard.from_env()\nserver = board.start_webhook_server()"
+PHONE = "from sipkit.widgets import PhonePanel\nphone = PhonePanel(board)\nphone"
+ROOM = "from sipkit.widgets import RoomView\nRoomView(board, 'annex')"
+BRIDGE = (
+    "room = board.open_room('annex')\nboard.dial_out(room)\nboard.wait_for_bridge(room, 'answered', timeout=15)\n"
+    f"hums = board.participant(room, tone_hz={ROOM_HZ})"
+)
+JOIN = (
+    "from sipkit.lessons import voice\nphone.call.click()\nphone.wait_for('answered')\n"
+    "phone.phone.wait_until_heard(voice)\nphone.press(room.pin + '#')\ncallers = board.wait_for_callers(room, 1)"
+)
+NOTEBOOKS = {"both": [BOARD, PHONE, ROOM], "keys": [BOARD, BRIDGE, PHONE, JOIN], "room": [BOARD, ROOM]}
+
+
+class Jupyter(NamedTuple):
+    """A running JupyterLab.
+
+    Attributes:
+        address: of a notebook, with a place for its file's name.
+        home: the data folder of its notebooks.
+    """
+
+    address: str
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """One JupyterLab, which lets itself be called by other names, as one behind a proxy does."""
+    folder = tmp_path_factory.mktemp("jupyterlab")
+    (folder / "config").mkdir()
+    settings = {"ServerApp": {"allow_remote_access": True}}
+    (folder / "config" / "jupyter_server_config.json").write_text(json.dumps(settings))
+    with jupyterlab.serving(folder) as address:
+        for name, cells in NOTEBOOKS.items():
+            (folder / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook(cells)))
+        yield Jupyter(address, folder / "home")
+
+
+def notebook(cells: list[str]) -> dict[str, object]:
+    """A notebook of these cells, as its file has it."""
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    code: dict[str, object] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    written = [{**code, "id": f"cell-{place}", "source": source} for place, source in enumerate(cells)]
+    return {"cells": written, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+@pytest.fixture(scope="module")
+def bare_browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    """Chromium on a machine without a microphone, which knows another name for this machine."""
+    browser = playwright.chromium.launch(
+        executable_path=chromium,
+        args=[
+            *(each for each in CHROMIUM_ARGS if each != FAKE_DEVICE),
+            f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1",
+            "--no-proxy-server",
+        ],
+        # Where there is one all the same, neither of the two ways to it leads anywhere.
+        env={**os.environ, "PULSE_SERVER": "unix:/dev/null", "ALSA_CONFIG_PATH": "/dev/null"},
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def bare_page(bare_browser: Browser) -> Iterator[Page]:
+    """A page of that browser."""
+    pages = Pages(bare_browser)
+    one = pages()
+    one.add_init_script(POST)
+    yield one
+    pages.close()
+
+
+def receiver(page: Page) -> Locator:
+    """The receiver of the phone panel."""
+    return page.get_by_role("region", name="Receiver")
+
+
+def room_view(page: Page) -> Locator:
+    """The view of the room's page."""
+    return page.get_by_role("region", name="Room annex")
+
+
+def test_panels_say_what_cannot_work_and_why(jupyter: Jupyter, bare_page: Page) -> None:
+    """From another machine neither panel stays empty or hangs: each says that, and what to do; no frame is laid.
+
+    Under this machine's own name there is a room, and the receiver finds no microphone: it says that, and is ready.
+    """
+    port = urlsplit(jupyter.address).port
+    run_all(
+        bare_page,
+        jupyter.address.replace(f"//{urlsplit(jupyter.address).netloc}", f"//{OTHER_HOST}:{port}"),
+        "both.ipynb",
+    )
+    assert urlsplit(bare_page.url).hostname == OTHER_HOST
+    receiver(bare_page).get_by_role("checkbox").check()
+    expect(receiver(bare_page)).to_have_attribute("data-why", "elsewhere")
+    expect(receiver(bare_page)).to_contain_text("This page comes from another machine")
+    expect(receiver(bare_page)).to_contain_text("make lab")
+    view = room_view(bare_page)
+    expect(view.get_by_role("alert")).to_contain_text("This notebook comes from another machine")
+    expect(view.get_by_role("alert")).to_contain_text("make lab")
+    expect(view.locator("iframe")).to_have_count(0)
+    expect(view.get_by_role("link", name="Open in a tab of its own")).to_be_hidden()
+
+    run_all(bare_page, jupyter.address, "both.ipynb")
+    receiver(bare_page).get_by_role("checkbox").check()
+    expect(receiver(bare_page)).to_contain_text("The browser finds no microphone. Connect one")
+    expect(receiver(bare_page)).to_have_attribute("data-state", "ready")
+    expect(receiver(bare_page).get_by_role("button", name="Mute")).to_be_disabled()
+    expect(room_view(bare_page).frame_locator("iframe").get_by_role("button", name="Join")).to_be_visible()
+    expect(room_view(bare_page).get_by_role("alert")).to_be_hidden()
+
+
+def test_a_room_that_does_not_answer_says_what_to_do(jupyter: Jupyter, new_page: Pages) -> None:
+    """A page that never loads leaves words and not an empty frame; one that comes late takes the words back."""
+    page = new_page()
+    page.add_init_script(POST)
+    held: list[Route] = []
+    page.route(ROOM_PAGE, lambda route: route.abort("connectionrefused"))
+    run_all(page, jupyter.address, "room.ipynb")
+    view = room_view(page)
+    alert, frame = view.get_by_role("alert"), view.locator("iframe")
+    expect(alert).to_contain_text("does not answer", timeout=SILENCE_MS)
+    expect(alert).to_contain_text(re.compile(r"ssh -L.*Forwarding port \d+ too", re.DOTALL))
+    expect(frame).to_be_hidden()
+    page.evaluate("() => new Promise(done => { addEventListener('message', done); postMessage({sipkit: 'room'}); })")
+    expect(frame).to_be_hidden()  # only the frame's own page is believed
+
+    page.unroute(ROOM_PAGE)
+    page.route(ROOM_PAGE, held.append)
+    view.get_by_role("button", name="Try again").click()
+    expect(alert).to_be_hidden()
+    expect(alert).to_contain_text("does not answer", timeout=SILENCE_MS)
+    assert len(held) == 1
+    held[0].continue_()
+    expect(alert).to_be_hidden()
+    expect(view.get_by_role("button", name="Try again")).to_be_hidden()
+    expect(view.frame_locator("iframe").get_by_role("button", name="Join")).to_be_visible()
+
+
+def test_keys_are_pressed_in_the_middle_of_a_call(jupyter: Jupyter, new_page: Pages) -> None:
+    """In the conversation, the browser being the phone, *6 is keyed: the platform gets both digits, the call goes on."""
+    page = new_page()
+    page.add_init_script(POST)
+    page.add_init_script("measure.useDevices(890, 'black')")
+    run_all(page, jupyter.address, "keys.ipynb")
+    receiver(page).get_by_role("checkbox").check()
+    expect(receiver(page)).to_have_attribute("data-state", "talking", timeout=CALL_MS)
+    wait_page_plays(page, ROOM_HZ)
+    info = launcher.read(jupyter.home / "sandbox")
+    assert info is not None
+    lab = Lab(info)
+    try:
+        [before] = [leg for leg in lab.legs() if leg["conversation"] and leg["state"] == "answered"][:1]
+        since = lab.now()
+        for key in "*6":
+            page.get_by_role("button", name=key, exact=True).click()
+        wait_for(lambda: len(lab.trace(since, "dtmf")) == 2, what="two digits in the trace")
+        assert [event["digit"] for event in lab.trace(since, "dtmf")] == ["*", "6"]
+        assert before["id"] in [leg["id"] for leg in lab.legs()]
+    finally:
+        lab.close()
+    expect(page.get_by_role("region", name="Sandbox phone").get_by_role("status")).to_have_text("answered")
+    expect(receiver(page)).to_have_attribute("data-state", "talking")
+    wait_page_plays(page, ROOM_HZ)
