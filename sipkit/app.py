@@ -4,6 +4,10 @@
     /room/<name> and what its page asks                  sipkit.room_page
 
 It loads neither the `opentok` nor the `vonage` package: the page's first token or dial does.
+
+A call that a page dials is billed until somebody hangs it up, and that is the server's duty when it ends. A server
+of another kind (granian, flask run) does not tell the app of its end in every case, so there the page dials nothing
+and says where it would; everything else works. See `create_app`.
 """
 
 from collections.abc import Callable
@@ -12,7 +16,7 @@ from flask import Flask
 
 from sipkit import room_page, webhooks
 from sipkit.cloud import Account, cloud_for
-from sipkit.errors import MissingCredential
+from sipkit.errors import MissingCredential, ServerError
 from sipkit.settings import Settings
 from sipkit.store import Store
 
@@ -23,7 +27,7 @@ def create_app(
     store: Store | None = None,
     *,
     account_now: Callable[[], Account] | None = None,
-    may_dial: Callable[[str], bool] | None = None,
+    require_end: Callable[[str], None] | None = None,
 ) -> Flask:
     """Make the app.
 
@@ -33,8 +37,8 @@ def create_app(
         store: The one of the settings, unless given.
         account_now: Gives the account as it is now, for the calls and tokens of the room page: a sandbox may have
             come back under another address. Always `account` unless given.
-        may_dial: Asked with a bridge's owner before the room page dials for it, and once more when it has: False
-            if nobody will be there to hang the bridge up. Unless given, whoever runs the server answers for that.
+        require_end: Called with a bridge's owner before the room page dials for it, and once more when it has:
+            raises `ServerError` if nobody will be there to hang the bridge up. Unless given, pages dial nothing.
 
     Raises:
         MissingCredential: If there is no signature secret: anybody could then direct our calls.
@@ -66,6 +70,14 @@ def create_app(
         store=store,
         account=account_now or (lambda: fixed),
         public_url=office.desk.public_url,
-        may_dial=may_dial or (lambda _owner: True),
+        require_end=require_end or _refuse,
     )
     return app
+
+
+def _refuse(_owner: str) -> None:
+    raise ServerError(
+        "This server cannot tell for certain when it ends, so nobody would hang the call up.",
+        "Dial out in the notebook (board.dial_out), or open the page at a server that hangs up when it ends: "
+        "board.start_webhook_server(), or python webhook_server.py.",
+    )

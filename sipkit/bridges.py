@@ -44,6 +44,9 @@ UNKNOWN_YET = 5.0
 LONGEST_CALL = 6 * 3600.0
 """The platform ends a SIP call after six hours (Video API, SIP interconnect)."""
 
+HUNG_UP = "hung up"
+"""Why a bridge ended that somebody hung up."""
+
 NOT_YET = "The platform lists no leg yet. Try again in a few seconds."
 
 POLL = 0.05
@@ -61,6 +64,9 @@ class Bridges:
         owner: Whose bridges those dialled here are; with it they are hung up when it is gone.
         dialler: Who dials here; the owner itself unless given. Nobody else dials under this name: a bridge of
             it that is *dialing* while nothing is dialled here was left behind.
+
+    Attributes:
+        dialler: As given, or the owner.
     """
 
     def __init__(
@@ -69,7 +75,7 @@ class Bridges:
         self._store = store
         self._video = video
         self._owner = owner
-        self._dialler = dialler or owner
+        self.dialler = dialler or owner
         self._dialing: list[int] = []  # ids of rooms, one for each dial on its way here
 
     def renew(self, room: Room) -> Room:
@@ -115,7 +121,7 @@ class Bridges:
         for _ in range(_ATTEMPTS):
             self._dialing.append(room.id)
             try:
-                bridge, ours = self._store.claim_bridge(room, self._owner, self._dialler)
+                bridge, ours = self._store.claim_bridge(room, self._owner, self.dialler)
                 if ours:
                     return self._place(room, bridge)
             except SessionGone:
@@ -147,7 +153,7 @@ class Bridges:
         if settled is None:
             return HangUp(room.name, hung_up=False, reason="The bridge ended by itself in this moment.")
         was_up = self._disconnect(room, settled)
-        ended = self._store.end_bridge(settled.id, "hung up")
+        ended = self._store.end_bridge(settled.id, HUNG_UP)
         if was_up:
             self._store.record("hang-up", f"The bridge of room {room.name!r} was hung up.", room.id)
             return HangUp(room.name, hung_up=True, reason="The bridge was hung up.")
@@ -186,7 +192,7 @@ class Bridges:
             DialUncertain: It never will be.
         """
         while bridge.connection_id is None:
-            left_behind = bridge.dialler == self._dialler and bridge.room_id not in self._dialing
+            left_behind = bridge.dialler == self.dialler and bridge.room_id not in self._dialing
             lost = left_behind or _age(bridge) > PATIENCE
             if not lost:
                 time.sleep(POLL)

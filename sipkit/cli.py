@@ -81,8 +81,8 @@ def _invite(name: str, role: str, hours: float, url: str | None) -> int:
             raise ServerError(
                 "No notebook's webhook server runs.", "Say --url with the address of the one you started."
             )
-        # No board stands behind it. A bridge it dials is its host's to hang up; a notebook's server does it at its end.
-        invited = invitations.grant(room, role, "command line", expires_in=hours * 3600)
+        # No board stands behind it: what it dials is its host's to hang up, and ends with the server at the latest.
+        invited = invitations.grant(room, role, invitations.NO_BOARD, expires_in=hours * 3600)
         print(invitations.invite(store, room, invited, account.conference_number, url, url).url)
     except SipkitError as error:
         print(error, file=sys.stderr)

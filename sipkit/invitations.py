@@ -6,7 +6,7 @@ folder share (itsdangerous, HMAC-SHA256); nothing is looked up, and closing the 
     the room      by the store's id: a room opened anew under an old name is another room
     the role      guest: see, hear and talk. host: also dial out and hang up
     the owner     the board that made it; a bridge dialled from the page is this board's, and is hung up with it
-    the PIN       whether the page shows it
+    the PIN       whether the page, and the card that one sends on, show it
     the end       after which the page opens no more
 
 Whoever holds the link is let in, so it is a secret: it is in no repr, no log and no notebook output unless `show`
@@ -36,6 +36,9 @@ Role = Literal["guest", "host"]
 DAY: Final = 86400.0
 LONGEST: Final = 30 * DAY
 """Seconds an invitation may last; as long as a token of the Video API may."""
+
+NO_BOARD: Final = "command line"
+"""The owner in an invitation that no board made (`sipkit invite`): its calls end with the server that dialled them."""
 
 MAX_DISPLAY_NAME: Final = 40
 MAX_TOKEN: Final = 1000
@@ -129,7 +132,9 @@ class Invitation:
         expires_at: When the link ends, UTC.
         url: The link, by the server's public address. In the sandbox that is an address of this machine.
         local_url: The link for this machine, such as for the notebook's own browser.
-        dial_string: For a phone: calls the number, waits for the prompt (two pauses) and types the PIN.
+        dial_string: For the inviter's own use, whatever the invitation shows: on a phone it calls the number, waits
+            for the prompt (two pauses) and types the PIN.
+        shown_dial_string: What the card shows: the same where the invitation shows the PIN, else the number only.
     """
 
     room: str
@@ -138,17 +143,21 @@ class Invitation:
     url: str = field(repr=False)
     local_url: str = field(repr=False)
     dial_string: str = field(repr=False)
+    shown_dial_string: str = field(repr=False)
 
     def qr_svg(self) -> str:
         """Draw the link as a QR code: an `<svg>` element, dark on white in any theme."""
         return _qr_svg(self.url, f"QR code with the link into room {self.room}")
 
     def dial_qr_svg(self) -> str:
-        """Draw the dial string as a QR code: a phone that scans it offers the call."""
+        """Draw the dial string, with the PIN, as a QR code: a phone that scans it offers the call."""
         return _qr_svg(self.dial_string, f"QR code that calls into room {self.room}")
 
     def show(self) -> "InvitationCard":
-        """Return a card for a notebook's output. It holds the link and the PIN: do not commit that output."""
+        """Return a card for a notebook's output, to be sent on: link, QR code, and the number to call.
+
+        It holds the link, and the PIN if the invitation shows it: do not commit that output.
+        """
         return InvitationCard(self)
 
 
@@ -164,11 +173,14 @@ class InvitationCard:
     def _repr_html_(self) -> str:
         it = self._invitation
         until = it.expires_at.strftime("%Y-%m-%d %H:%M UTC")
-        link, dial = escape(it.url, quote=True), escape(dial_href(it.dial_string), quote=True)
+        link, dial = escape(it.url, quote=True), escape(dial_href(it.shown_dial_string), quote=True)
+        call = _qr_svg(it.shown_dial_string, f"QR code that calls the number of room {it.room}")
+        types = it.shown_dial_string == it.dial_string
+        words = "Call from a phone" if types else "Call from a phone; the host tells you the PIN"
         return (
             f"<div><p>Room <strong>{escape(it.room)}</strong>, as {it.role}, until {until}.</p>"
             f'<p>{it.qr_svg()}<br><a href="{link}" target="_blank" rel="noopener noreferrer">Open the room page</a></p>'
-            f'<p>{it.dial_qr_svg()}<br><a href="{dial}">Call from a phone</a></p></div>'
+            f'<p>{call}<br><a href="{dial}">{words}</a></p></div>'
         )
 
 
@@ -183,7 +195,7 @@ def grant(
         owner: Whose bridges those dialled with it are.
         name: How the page greets its visitor.
         expires_in: Seconds.
-        show_pin: Whether the page shows the PIN; to hosts only unless given.
+        show_pin: Whether page and card show the PIN; to hosts only unless given.
 
     Raises:
         InvitationError: The role or the time cannot be.
@@ -216,6 +228,7 @@ def invite(store: Store, room: Room, invited: Invited, number: str, public_url: 
         url=f"{public_url.rstrip('/')}{path}",
         local_url=f"{local_url.rstrip('/')}{path}",
         dial_string=dial_string(number, room.pin),
+        shown_dial_string=dial_string(number, room.pin if invited.show_pin else ""),
     )
 
 

@@ -11,9 +11,13 @@ The story of a notebook's server, from top to bottom of `main`:
     hang up                 what all holders dialled and nobody watches any more (10 s at most)
     leave                   with the ngrok agent, if a notebook that died left one
 
-A server started by hand (`python webhook_server.py`) is its user's to start and to stop: it has a port
-of its own, takes no lock, writes no state file, has no lifeline and hangs nothing up. It may run beside
-the notebook's server; both work on the same store.
+A room's page dials in this process, for a board. It may as long as the board holds the server: then the
+board, or its end, or this server's end, hangs up.
+
+A server started by hand (`python webhook_server.py`, `sipkit server`) is its user's to start and to stop: it
+has a port of its own, takes no lock, writes no state file and has no lifeline. When it is asked to end (Ctrl-C,
+SIGTERM) it hangs up what its own room pages dialled, and nothing else; what a board dialled is the board's.
+Killed outright it hangs up nothing. It may run beside the notebook's server; both work on the same store.
 """
 
 import argparse
@@ -29,8 +33,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sipkit.errors import SipkitError, WaitTimeout
+from sipkit.errors import ServerError, SipkitError
 from sipkit.http_server import HOST, http_server, listen, with_access_log
+from sipkit.last_calls import HANG_UP_WITHIN, hang_up_all
 from sipkit.lifeline import HAND_OVER, LEAVE, LifelineKeeper
 from sipkit.ngrok import end_recorded_agent
 from sipkit.processes import FileLock, ProcessMark
@@ -38,18 +43,20 @@ from sipkit.server_state import EXIT_LOCKED, EXIT_PORT_TAKEN, ServerState, proje
 from sipkit.settings import Settings
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from sipkit.cloud import Account, Cloud
-    from sipkit.rooms import Bridge, HangUp
     from sipkit.store import Store
 
 FIRST_HOLDER_WITHIN = 20.0  # seconds
-HANG_UP_WITHIN = 10.0  # seconds, for all bridges together
 
 _LOCK_PATIENCE = 5.0  # seconds: the server we follow may be on its last lines
-_EVENTS_WITHIN = 2.0  # seconds
 _LAST_REQUESTS = 2.0  # seconds for requests under way when we leave
 _TRY_AGAIN = 5.0  # seconds
 _ATTEMPTS = 5  # the last one when every dial has been answered, or its answer is lost (`bridges.PATIENCE`)
+
+_ENDING = "The webhook server is ending, and with it every call."
+_STOPPED = "The webhook server was stopped."
 
 log = logging.getLogger("sipkit.server")
 
@@ -93,6 +100,7 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
         log.error("port %d is taken", port)
         return EXIT_PORT_TAKEN
     from sipkit.cloud import cloud_for
+    from sipkit.invitations import NO_BOARD
 
     cloud = cloud_for(settings, hold=False)  # the notebooks keep the sandbox; we must not outlive them
     store = _store_for(settings, cloud)
@@ -111,9 +119,16 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
         except SipkitError as error:
             log.warning("a notebook went away, and its bridges could not be looked up: %s", error.message)
 
+    def require_end(owner: str) -> None:
+        if owner != NO_BOARD and not keeper.holds(owner):
+            message = "The notebook that made this invitation does not hold the webhook server any more, so nobody "
+            fix = "Run board.start_webhook_server() in it again, or open a new invitation."
+            raise ServerError(f"{message}would hang the call up.", fix)
+        if not keeper.know(owner):
+            raise ServerError(_ENDING, "Start the notebook again.")
+
     keeper = LifelineKeeper(former.owners if former else (), write_state, clean_up)
-    # An old invitation may name a board that is gone: its page's calls end with this server all the same.
-    leave = _serve(sock, settings, cloud, store, instance, keeper.know)
+    _, leave = _serve(sock, settings, cloud, store, instance, require_end)
     _on_signals(lambda: keeper.farewells.put(LEAVE))
     keeper.start(FIRST_HOLDER_WITHIN)
     write_state(keeper.owners)
@@ -157,25 +172,25 @@ def _serve(
     cloud: "Cloud",
     store: "Store",
     instance: str,
-    may_dial: Callable[[str], bool] | None = None,
-) -> Callable[[], None]:
+    require_end: Callable[[str], None],
+) -> "tuple[Flask, Callable[[], None]]":
     """Make the app, serve it from threads, and give the way to end it."""
     from sipkit.app import create_app
 
     os.environ["SIPKIT_INSTANCE"] = instance
     os.environ["SIPKIT_LOCAL_URL"] = f"http://{HOST}:{sock.getsockname()[1]}"
-    app = create_app(settings, cloud.account(), store, account_now=cloud.account, may_dial=may_dial)
+    app = create_app(settings, cloud.account(), store, account_now=cloud.account, require_end=require_end)
     server = http_server(sock, with_access_log(app, log))
     threading.Thread(target=server.run, name="http", daemon=True).start()
 
     def leave() -> None:
         server.task_dispatcher.shutdown(timeout=_LAST_REQUESTS)
 
-    return leave
+    return app, leave
 
 
 def run_by_hand(port: int = 0) -> int:
-    """Serve from the command line until Ctrl-C or SIGTERM.
+    """Serve from the command line until Ctrl-C or SIGTERM, then hang up what the room pages here dialled.
 
     Args:
         port: Where to listen on 127.0.0.1; 0 for any free port.
@@ -189,19 +204,31 @@ def run_by_hand(port: int = 0) -> int:
         print(f"Port {port} on {HOST} is taken. Choose another one, or 0 for any free one.", file=sys.stderr)
         return EXIT_PORT_TAKEN
     farewells: queue.SimpleQueue[str] = queue.SimpleQueue()
+    ending = threading.Event()
+
+    def require_end(_owner: str) -> None:
+        if ending.is_set():
+            raise ServerError(_ENDING, "Start it again.")
+
     _on_signals(lambda: farewells.put(LEAVE))
     from sipkit.cloud import cloud_for
 
     try:
         settings = Settings.load()
         cloud = cloud_for(settings)
-        leave = _serve(sock, settings, cloud, _store_for(settings, cloud), os.urandom(8).hex())
+        store = _store_for(settings, cloud)
+        app, leave = _serve(sock, settings, cloud, store, os.urandom(8).hex(), require_end)
     except SipkitError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Webhook server on http://{HOST}:{sock.getsockname()[1]} (Ctrl-C stops it)", flush=True)
     _wait(farewells)
+    ending.set()
+    from sipkit.room_page import dialled
+
+    hang_up_all(cloud.account, store, dialled(app), _STOPPED)
     leave()
+    hang_up_all(cloud.account, store, dialled(app), _STOPPED)  # a dial that was on its way when we looked
     cloud.close()
     return 0
 
@@ -233,54 +260,7 @@ def hang_up_bridges(
     Returns:
         How many bridges were dealt with in time.
     """
-    bridges = store.living_bridges(list(owners))
-    deadline = time.monotonic() + within
-    done: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def work(bridge: "Bridge") -> None:
-        try:
-            outcome = _hang_up(account, store, bridge)
-        except Exception as error:  # noqa: BLE001 - one bridge that cannot be hung up must not save the others
-            log.warning("bridge %s could not be hung up: %s", bridge.id, error)
-        else:
-            store.record("hang-up", f"The notebook went away. {outcome.reason}", bridge.room_id)
-            done.put(bridge.id)
-
-    for bridge in bridges:
-        threading.Thread(target=work, args=(bridge,), name="hang-up", daemon=True).start()
-    left = {bridge.id: bridge for bridge in bridges}
-    with contextlib.suppress(queue.Empty):
-        while left:
-            del left[done.get(timeout=max(0.0, deadline - time.monotonic()))]
-    for bridge in left.values():
-        store.record(
-            "hang-up",
-            "The notebook went away, and its bridge could not be hung up in time: "
-            "it may be up and billed. The Vonage dashboard shows whether it is.",
-            bridge.room_id,
-        )
-    _hear_them_leave(store, [bridge for bridge in bridges if bridge.id not in left])
-    return len(bridges) - len(left)
-
-
-def _hear_them_leave(store: "Store", bridges: "Iterable[Bridge]") -> None:
-    """Wait for the events of the phones that the bridges' end has cut off.
-
-    Nobody would take them after us, and the callers would stay "joined" on record.
-    """
-    from sipkit.waiting import wait_for_callers
-
-    deadline = time.monotonic() + _EVENTS_WITHIN
-    for bridge in bridges:
-        with contextlib.suppress(WaitTimeout):
-            wait_for_callers(store, store.room_of(bridge), 0, deadline - time.monotonic())
-
-
-def _hang_up(account: "Callable[[], Account]", store: "Store", bridge: "Bridge") -> "HangUp":
-    from sipkit.bridges import Bridges
-    from sipkit.video import OpenTokVideo
-
-    return Bridges(store, lambda: OpenTokVideo(account()), bridge.owner).hang_up(store.room_of(bridge))
+    return hang_up_all(account, store, store.living_bridges(list(owners)), "The notebook went away.", within)
 
 
 def _on_signals(leave: Callable[[], None]) -> None:

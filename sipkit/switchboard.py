@@ -194,13 +194,18 @@ class Switchboard(Lookout):
 
         Whoever has the link is let in until it expires or the room is closed, so it is shown in no repr.
 
+        The invitation's `show()` is a card to be sent on: it holds the PIN only if `show_pin` says so. Its
+        `dial_string` and `dial_qr_svg()` always hold the PIN; they are yours, for your own phone or for somebody
+        who may have it.
+
         Args:
             room: The room, or its name.
             role: A guest sees, hears and talks; a host also dials out and hangs up. A bridge dialled by this
-                invitation counts as this board's, and is hung up with it.
+                invitation counts as this board's and is hung up with it, so it is dialled only while this board
+                holds the webhook server.
             name: How the page greets its visitor, who may change it.
             expires_in: Seconds, at most 30 days.
-            show_pin: Whether the page shows the room's PIN; to hosts only unless given.
+            show_pin: Whether page and card show the room's PIN; to hosts only unless given.
 
         Raises:
             ServerError: No webhook server runs that could show the page.

@@ -146,6 +146,24 @@ def test_nothing_secret_is_shown(store: Store, room: Room) -> None:
     assert room.pin in card
 
 
+@pytest.mark.parametrize(("role", "show_pin"), [("guest", None), ("guest", True), ("host", None), ("host", False)])
+def test_a_card_to_be_sent_on_holds_the_pin_only_where_it_is_shown(
+    store: Store, room: Room, role: str, show_pin: bool | None
+) -> None:
+    """The card's dial code has the PIN only if the invitation shows it; the inviter's own dial string always has."""
+    invited = grant(room, role, "owner", show_pin=show_pin)
+    made = invite(store, room, invited, "12025550100", "http://h", "http://l")
+    card = made.show()._repr_html_()
+    own, plain = f"tel:+12025550100,,{room.pin}#", "tel:+12025550100"
+    assert made.dial_string == own
+    assert made.shown_dial_string == (own if invited.show_pin else plain)
+    assert (f",,{room.pin}" in card) is invited.show_pin
+    assert (made.dial_qr_svg().partition("</title>")[2] in card) is invited.show_pin
+    assert ("the host tells you the PIN" in card) is not invited.show_pin
+    assert plain in card
+    assert f",,{room.pin}" not in repr(made)
+
+
 def test_a_card_escapes_the_rooms_name(store: Store) -> None:
     """A room's name is text wherever the card shows it."""
     room = store.open_room("<img src=x onerror=alert(1)>", lambda: "SESSION")

@@ -28,6 +28,11 @@ XSS = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 Enter = Callable[..., Visitor]
 
 
+def dialling_app(settings: Settings, store: Store) -> Flask:
+    """An app whose pages may dial."""
+    return create_app(settings, ACCOUNT, store, require_end=lambda _owner: None)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings of a sandbox with an empty data folder."""
@@ -51,7 +56,7 @@ def store(url: str) -> Iterator[Store]:
 @pytest.fixture
 def app(settings: Settings, store: Store) -> Flask:
     """The app; nothing answers at its account's addresses, so a dial that is tried is an error of 503."""
-    app = create_app(settings, ACCOUNT, store)
+    app = dialling_app(settings, store)
     store.set_fact("public_url", "https://calls.example")
     return app
 
@@ -102,7 +107,8 @@ def test_links_that_open_nothing_look_alike(app: Flask, store: Store, room: Room
     assert {answer.status for answer in answers} == {403}
     assert len({answer.text for answer in answers}) == 1
     assert "standup" not in answers[0].text
-    assert "script-src" not in answers[0].headers["Content-Security-Policy"]
+    assert "script-src 'self';" in answers[0].headers["Content-Security-Policy"]
+    assert re.findall(r'<script [^>]*src="([^"]*)"', answers[0].text) == ["/static/room/again.js"]
     assert send("GET", path_of(right), {}, None).status == 200
     stranger.close()
 
@@ -201,7 +207,7 @@ def test_a_replayed_post_changes_nothing(enter: Enter, settings: Settings, store
     ticket = visitor.ticket()
     assert visitor.post("dial-out", {"ticket": ticket}).status == 503  # tried: nobody answers at the platform
     second = Store.open(url, ACCOUNT.environment)
-    for send in (visitor.send, through_app(create_app(settings, ACCOUNT, second))):
+    for send in (visitor.send, through_app(dialling_app(settings, second))):
         visitor.send = send
         refused = visitor.post("dial-out", {"ticket": ticket})
         assert refused.status == 409
@@ -214,7 +220,7 @@ def test_a_press_sent_many_times_at_once_counts_once(enter: Enter, settings: Set
     """Forty copies of one POST race through two workers, and one passes."""
     visitor = enter("host")
     second = Store.open(url, ACCOUNT.environment)
-    sends = [visitor.send, through_app(create_app(settings, ACCOUNT, second))]
+    sends = [visitor.send, through_app(dialling_app(settings, second))]
     body = json.dumps({"ticket": visitor.ticket(), "name": "Ada"}).encode()
     headers = {"X-Sipkit-Visit": visitor.visit, "Content-Type": "application/json"}
 
@@ -296,7 +302,7 @@ def test_a_rooms_dials_are_counted_for_all_its_hosts_and_workers(
 ) -> None:
     """However many pages and processes press, a room is dialled a few times a minute."""
     second = Store.open(url, ACCOUNT.environment)
-    other = create_app(settings, ACCOUNT, second)
+    other = dialling_app(settings, second)
     store.set_fact("public_url", "https://calls.example")
     statuses = []
     for number in range(DIALS.uses + 4):

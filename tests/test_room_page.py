@@ -1,10 +1,13 @@
 """The room page over HTTP: what visitors get, what it lets them do, and what it says when they cannot."""
 
 import json
+import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +18,18 @@ from flask import Flask
 from pydantic import SecretStr
 
 from sipkit.app import create_app
-from sipkit.errors import StoreError
-from sipkit.invitations import Seal, grant, invite
+from sipkit.errors import ServerError, StoreError
+from sipkit.http_server import http_server, listen, with_access_log
+from sipkit.invitations import NO_BOARD, Seal, grant, invite
 from sipkit.room_page import policy
 from sipkit.rooms import Room
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.switchboard import Switchboard
 from tests.standins.room_visitor import Visitor, through_app, through_http
+from tests.standins.slow_platform import SlowPlatform, slow_platform
 from tests.test_webhooks import ACCOUNT as WEBHOOKS_ACCOUNT
+from tests.test_webhooks import Platform
 
 ACCOUNT = replace(WEBHOOKS_ACCOUNT, video_api_secret=SecretStr("a-video-secret-of-forty-letters-and-more"))
 
@@ -112,7 +118,9 @@ def test_a_page_keeps_to_itself(enter: Enter) -> None:
     assert rules["script-src"] == "'self' http://127.0.0.1:1"
     assert rules["connect-src"] == "'self' http://127.0.0.1:1 ws://127.0.0.1:1"
     assert rules["style-src"] == "'self'"
-    assert rules["frame-ancestors"] == "'self' http://localhost:* http://127.0.0.1:*"
+    assert rules["frame-ancestors"] == "'self' " + " ".join(
+        f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1")
+    )
     assert "unsafe" not in headers["Content-Security-Policy"]
 
 
@@ -261,7 +269,7 @@ def test_a_failure_of_ours_is_said_in_words(
     enter: Enter, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A broken store is a 503 with what to do; a bug is one without its text, which may quote anything."""
-    visitor = enter()
+    visitor = enter("host")
     monkeypatch.setattr(store, "room_by_id", lambda _id: (_ for _ in ()).throw(StoreError("The store is full.")))
     refused = visitor.state()
     assert refused.status == 503
@@ -269,6 +277,37 @@ def test_a_failure_of_ours_is_said_in_words(
     monkeypatch.setattr(store, "room_by_id", lambda _id: int("secret 1234"))
     assert visitor.state().status == 503
     assert "1234" not in visitor.state().text + caplog.text
+
+
+def test_guests_are_not_told_how_to_mend_the_server(
+    app: Flask, store: Store, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failure of ours means for the server is for hosts, on the page and in its answers; guests ask them."""
+    links = [
+        invite(store, room, grant(room, role, "owner"), "1202", "http://h", "http://h").url
+        for role in ("guest", "host")
+    ]
+    guest, host = (Visitor(through_app(app), link) for link in links)
+    monkeypatch.setattr(store, "room_by_id", lambda _id: (_ for _ in ()).throw(StoreError("The store is full.")))
+    told = {"guest": guest.state().text, "host": host.state().text}
+    shown = [Visitor(through_app(app), link).page for link in links]
+    assert [page.status for page in shown] == [503, 503]
+    for text in (told["guest"], shown[0].text):
+        assert "tell the host" in text
+        assert "store" not in text
+        assert "folder" not in text
+    for text in (told["host"], shown[1].text):
+        assert "The store is full. Check that the data folder" in text
+
+
+def test_the_page_reads_well_aloud(enter: Enter) -> None:
+    """The hash key is text that a screen reader reads; the buttons below are a group, which promises no arrow keys."""
+    text = enter("host").page.text
+    assert 'role="toolbar"' not in text
+    assert '<div id="controls" role="group" aria-label=' in text
+    assert "<span aria-label" not in text
+    assert '<span class="hash" aria-label' not in text
+    assert '<span class="visually-hidden"> then the hash key</span>' in text
 
 
 def test_other_methods_and_paths(enter: Enter) -> None:
@@ -289,6 +328,160 @@ def test_the_page_starts_without_the_sdks() -> None:
     code = "import sys, sipkit.app; print({'opentok', 'vonage', 'vonage_video', 'segno'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+# With a platform that answers when it is let
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowPlatform]:
+    """The platform."""
+    with slow_platform() as platform:
+        yield platform
+
+
+Dialling = Callable[..., Flask]
+
+
+@pytest.fixture
+def dialling(settings: Settings, store: Store, slow: SlowPlatform) -> Dialling:
+    """`dialling(require_end=...)`: an app whose pages dial at that platform."""
+
+    def dialling(require_end: Callable[[str], None] = lambda _owner: None) -> Flask:
+        app = create_app(settings, replace(ACCOUNT, video_api_url=slow.url), store, require_end=require_end)
+        store.set_fact("public_url", "https://calls.example")
+        return app
+
+    return dialling
+
+
+def host_of(store: Store, room: Room, send: Any) -> Visitor:
+    """A host's page."""
+    return Visitor(send, invite(store, room, grant(room, "host", "owner"), "1202", "http://h", "http://h").url)
+
+
+def test_a_webhook_is_answered_while_hosts_press_and_the_platform_is_slow(
+    dialling: Dialling, slow: SlowPlatform, store: Store, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four hang-ups at once during a dial leave the server a thread for that very call's webhook.
+
+    One waits for the dial, the others are told so, and the one that waited hangs up.
+    """
+    monkeypatch.setattr("sipkit.room_page.calls._HANG_UP_PATIENCE", 20.0)
+    app = dialling()
+    sock = listen(0)
+    server = http_server(sock, with_access_log(app, logging.getLogger(__name__)))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    slow.let.clear()
+    host = host_of(store, room, through_http(url))
+    tickets = [host.ticket() for _ in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        try:
+            dial = pool.submit(host.post, "dial-out", {"ticket": tickets[0]})
+            assert slow.asked.wait(10)
+            presses = [pool.submit(host.post, "hang-up", {"ticket": ticket}) for ticket in tickets[1:]]
+            body = json.dumps({"uuid": "leg", "SipHeader_X-OpenTok-SessionId": SESSION}).encode()
+            signed = {"Content-Type": "application/json", **Platform(app).token(body)}
+            began = time.monotonic()
+            answer = through_http(url)("POST", "/voice-answer", signed, body)
+            assert time.monotonic() - began < 10
+            assert answer.status == 200
+            assert answer.json[0]["action"] == "conversation"
+            assert not dial.done()
+            refused = {press for press in presses if wait([press], 0.0).done}
+            while len(refused) < 3:
+                refused |= wait({*presses} - refused, 10, FIRST_COMPLETED).done
+            assert [press.result().status for press in refused] == 3 * [409]
+            assert all("being worked on" in press.result().json["error"] for press in refused)
+            assert not dial.done()
+        finally:
+            slow.let.set()
+    assert dial.result().json["call"] == "connected"
+    [waited] = {*presses} - refused
+    assert waited.result().json["hung_up"] is True
+    server.task_dispatcher.shutdown(timeout=1)
+
+
+def test_the_page_knows_a_call_that_nobody_answered_from_one_that_was_hung_up(
+    dialling: Dialling, store: Store, room: Room
+) -> None:
+    """A dial that ends by itself before its answer is told as unanswered; an answered or hung-up one is not."""
+    host = host_of(store, room, through_app(dialling()))
+    assert host.state().json["unanswered"] is False
+
+    def dialled(end: Callable[[int], object]) -> bool:
+        assert host.post("dial-out").json["call"] == "dialing"
+        bridge = store.living_bridge(room)
+        assert bridge is not None
+        assert host.state().json["unanswered"] is False
+        end(bridge.id)
+        told = host.state().json
+        assert told["call"] == "idle"
+        return bool(told["unanswered"])
+
+    def answered(bridge_id: int) -> None:
+        store.bridge_answered(SESSION, "leg")
+        store.end_bridge(bridge_id, "the phone side said completed")
+
+    assert dialled(lambda bridge_id: store.end_bridge(bridge_id, "the platform no longer lists its stream"))
+    assert not dialled(lambda _id: host.post("hang-up"))
+    assert not dialled(answered)
+
+
+class Leaving:
+    """A board that lets go of the server in the middle of a dial."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, _owner: str) -> None:
+        """Be there the first time only."""
+        self.asked += 1
+        if self.asked > 1:
+            raise ServerError("Nobody is there any more.")
+
+
+def test_a_dial_whose_owner_leaves_meanwhile_is_hung_up(
+    dialling: Dialling, slow: SlowPlatform, store: Store, room: Room
+) -> None:
+    """What the page dialled for somebody who is gone by now, it hangs up itself, and says why."""
+    host = host_of(store, room, through_app(dialling(Leaving())))
+    refused = host.post("dial-out")
+    assert refused.status == 503
+    assert "Nobody is there" in refused.json["error"]
+    assert store.living_bridge(room) is None
+    assert len(slow.disconnected) == 1
+
+
+def test_a_bridge_of_the_board_is_not_the_pages_to_hang_up(
+    dialling: Dialling, slow: SlowPlatform, store: Store, room: Room
+) -> None:
+    """A press that finds a living bridge which the board dialled leaves it up, whoever leaves meanwhile."""
+    bridge, _ = store.claim_bridge(room, "owner")
+    store.bridge_dialed(bridge.id, "connection-of-the-board", "stream")
+    store.bridge_answered(SESSION, "leg")
+    leaving = Leaving()
+    host = host_of(store, room, through_app(dialling(leaving)))
+    assert host.post("dial-out").json["call"] == "connected"
+    assert leaving.asked == 1
+    assert store.living_bridge(room) is not None
+    assert slow.disconnected == []
+
+
+def test_a_server_that_cannot_tell_its_end_dials_nothing(
+    settings: Settings, store: Store, room: Room, slow: SlowPlatform
+) -> None:
+    """Under granian or flask, which make the app with nothing but itself, the page says where it would dial."""
+    app = create_app(settings, replace(ACCOUNT, video_api_url=slow.url), store)
+    store.set_fact("public_url", "https://calls.example")
+    refused = host_of(store, room, through_app(app)).post("dial-out")
+    assert refused.status == 503
+    assert "board.dial_out" in refused.json["error"]
+    assert "webhook_server.py" in refused.json["error"]
+    assert not slow.asked.is_set()
+    assert store.living_bridge(room) is None
 
 
 # With a real server and a real sandbox
@@ -369,17 +562,31 @@ def test_the_servers_log_holds_no_link(board: Switchboard, host: Visitor) -> Non
         assert secret not in log
 
 
-def test_an_invitation_of_a_former_board_still_counts(board: Switchboard, host: Visitor) -> None:
-    """Who dials by an old board's link dials for a board that is gone; the server knows, and ends it at its end."""
+def test_a_closed_boards_link_dials_no_more(board: Switchboard, host: Visitor) -> None:
+    """While another notebook keeps the server, a host of a closed board is told why nothing is dialled; others dial."""
+    with Switchboard.from_env() as former:
+        server = former.start_webhook_server()
+        left = Visitor(through_http(server.url), former.invite("standup", "host").local_url)
+    refused = left.post("dial-out")
+    assert refused.status == 503
+    assert "does not hold the webhook server any more" in refused.json["error"]
+    assert "board.start_webhook_server()" in refused.json["error"]
+    assert left.state().json["call"] == "idle"
+    assert not any(event.kind == "dial" for event in board.events())
+    assert host.post("dial-out").status == 200
+    assert left.post("hang-up").json["hung_up"] is True
+
+
+def test_a_call_of_the_command_lines_link_ends_with_the_server(board: Switchboard, host: Visitor) -> None:
+    """A link that no board made dials; the server knows of the call, and hangs it up at its end."""
     room = board.room("standup")
-    store = board._store
-    old = Seal(store).invitation(grant(room, "host", "a board of yesterday"))
+    old = Seal(board._store).invitation(grant(room, "host", NO_BOARD))
     assert board.server is not None
     visitor = Visitor(through_http(board.server.url), f"http://h/room/standup?invitation={old}")
     visitor.post("dial-out")
     bridge = board.wait_for_bridge(room, "answered")
     assert bridge is not None
-    assert bridge.owner == "a board of yesterday"
+    assert bridge.owner == NO_BOARD
     url, environment = board._settings.store_url, board._cloud.account().environment
     board.close()
     after = Store.open(url, environment)

@@ -9,11 +9,14 @@ import pytest
 import requests
 
 from sipkit.cloud import cloud_for
+from sipkit.invitations import NO_BOARD, grant, invite
+from sipkit.rooms import Room
 from sipkit.server import WebhookServer
 from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
 from sipkit.voice import point_application
 from tests.standins.holders import ROOT, WaitUntil, ask, folder, listens
+from tests.standins.room_visitor import Visitor, through_http
 
 __all__ = ["folder"]  # a fixture: pytest finds it by its name here
 
@@ -44,6 +47,36 @@ def test_by_hand(folder: Settings, number: int) -> None:
         assert process.wait(10) == 0
     assert notebooks.alive
     notebooks.stop()
+
+
+def host_at(board: Switchboard, room: Room, url: str) -> Visitor:
+    """A host's page at a server started by hand, by a link as `sipkit invite` prints it."""
+    made = invite(board._store, room, grant(room, "host", NO_BOARD), board.number, url, url)
+    return Visitor(through_http(url), made.url)
+
+
+@pytest.mark.parametrize("command", [["webhook_server.py"], ["sipkit.cli", "server"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_by_hand_it_hangs_up_what_its_pages_dialled(board: Switchboard, command: list[str], number: int) -> None:
+    """Ctrl-C or SIGTERM ends the call its room page dialled, and leaves the one that a board dialled."""
+    pages, boards = board.open_room("of the page"), board.open_room("of the board")
+    board.start_webhook_server()
+    board.dial_out(boards)
+    board.wait_for_bridge(boards, "answered")
+    with from_command_line([*command, "--port", "0"], Settings.load()) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().partition("on ")[2].split()[0]
+        host = host_at(board, pages, url)
+        assert host.post("dial-out").status == 200
+        board.wait_for_bridge(pages, "answered")
+        process.send_signal(number)
+        assert process.wait(20) == 0
+    assert board.bridge(pages) is None
+    ledger = board.trace().ledger()["connections"]
+    assert [each["sessionId"] for each in ledger if each["kind"] == "sip"] == [boards.session_id]
+    assert board.bridge(boards) is not None
+    assert any("The webhook server was stopped." in event.text for event in board.events(pages))
+    board.hang_up(boards)
 
 
 def test_by_hand_on_a_taken_port(folder: Settings) -> None:
@@ -121,6 +154,10 @@ def test_other_servers_take_calls_in_the_sandbox(board: Switchboard, server: str
             assert [caller.state for caller in board.wait_for_callers(room, 1)] == ["joined"]
             phone.hang_up()
             assert board.wait_for_callers(room, 0) == []
+            refused = host_at(board, room, url).post("dial-out")
+            assert refused.status == 503
+            assert "webhook_server.py" in refused.json["error"]
+            assert board.bridge(room) is None
         finally:
             process.terminate()
             process.wait(10)

@@ -15,35 +15,26 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from flask import Blueprint, Flask, Response, current_app, render_template, request
+from flask import Blueprint, Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from sipkit.cloud import Account
 from sipkit.errors import InvitationExpired, InvitationRefused, SipkitError
-from sipkit.invitations import Seal, dial_href, dial_string, display_name, path_name, room_path
+from sipkit.invitations import dial_href, dial_string, display_name, room_path
 from sipkit.room_page import policy
-from sipkit.room_page.calls import RoomCalls
-from sipkit.room_page.visits import Refusal, Visit, VisitDesk, read_body, require_own_page
-from sipkit.rooms import Room
+from sipkit.room_page.reception import Limit, Reception
+from sipkit.room_page.visits import Refusal, Visit, read_body, require_own_page
+from sipkit.rooms import Bridge, Room
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.webhooks import json_answer, place_of
 
-__all__ = ["Limit", "Reception", "install"]
+__all__ = ["Limit", "Reception", "dialled", "install"]
 
 TOKEN_SECONDS: Final = 300.0
 """How long a token lets its holder enter the session. Who is connected stays, whatever becomes of the token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """So many uses in so many seconds."""
-
-    uses: int
-    seconds: float = 60.0
 
 
 LOADS: Final = Limit(120)  # of one link, which may have been sent to a whole class
@@ -56,63 +47,6 @@ log = logging.getLogger("sipkit.room_page")
 blueprint = Blueprint(
     "room_page", __name__, template_folder="templates", static_folder="static", static_url_path="/static/room"
 )
-
-
-class Reception:
-    """What the views work with.
-
-    Args:
-        settings: For the address the settings name.
-        store: Rooms, callers, limits.
-        account: Gives the platform account as it is now.
-        public_url: Gives the address the platform reaches this server by.
-        may_dial: See `sipkit.app.create_app`.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        account: Callable[[], Account],
-        public_url: Callable[[], str | None],
-        may_dial: Callable[[str], bool],
-    ) -> None:
-        self.store = store
-        self.account = account
-        self.calls = RoomCalls(store, account, public_url, may_dial)
-        self.seal = Seal(store)
-        self.desk = VisitDesk(self.seal, store)
-        self._settings = settings
-        self._public_url = public_url
-
-    def own_urls(self) -> tuple[str | None, ...]:
-        """Return the addresses a page of this server can have."""
-        return self._public_url(), self._settings.server_url
-
-    def count(self, what: str, whose: object, limit: Limit) -> None:
-        """Count a use.
-
-        Raises:
-            Refusal: There were too many.
-        """
-        wait = self.store.allow(f"{what} {whose}", limit.uses, limit.seconds)
-        if wait:
-            raise Refusal(429, f"That was too often. Try again in {wait:.0f} s.", wait)
-
-    def room(self, visit_or_id: Visit | int, name: str) -> Room:
-        """Return the open room of an invitation.
-
-        Raises:
-            InvitationRefused: The address names another room.
-            Refusal: The room is closed.
-        """
-        room_id = visit_or_id.invited.room_id if isinstance(visit_or_id, Visit) else visit_or_id
-        room = self.store.room_by_id(room_id)
-        if room is None:
-            raise Refusal(410, "This room is closed.")
-        if path_name(room.name) != name:
-            raise InvitationRefused("This link does not open a room here.")
-        return room
 
 
 class Asked(NamedTuple):
@@ -130,11 +64,17 @@ def install(
     store: Store,
     account: Callable[[], Account],
     public_url: Callable[[], str | None],
-    may_dial: Callable[[str], bool],
+    require_end: Callable[[str], None],
 ) -> None:
     """Put the room page into an app; see `Reception` for what it takes."""
-    app.extensions["sipkit.rooms"] = Reception(settings, store, account, public_url, may_dial)
+    app.extensions["sipkit.rooms"] = Reception(settings, store, account, public_url, require_end)
     app.register_blueprint(blueprint)
+
+
+def dialled(app: Flask) -> list[Bridge]:
+    """Return the living bridges that the room pages of this very app dialled."""
+    reception: Reception = app.extensions["sipkit.rooms"]
+    return reception.calls.dialled()
 
 
 def _of_a_visit(view: Callable[[Asked], Response]) -> Callable[[str], Response]:
@@ -145,6 +85,7 @@ def _of_a_visit(view: Callable[[Asked], Response]) -> Callable[[str], Response]:
         reception = _reception()
         try:
             visit = reception.desk.visit(request)
+            g.sipkit_role = visit.role
             require_own_page(request, reception.own_urls())
             return view(Asked(reception, visit, reception.room(visit, name)))
         except Refusal as refusal:
@@ -163,15 +104,17 @@ def room_page(name: str) -> Response:
     token = request.args.get("invitation", "")
     try:
         invited = reception.seal.read_invitation(token)
+        g.sipkit_role = invited.role
         # By a digest: the store is no place for what opens a door.
         reception.count("load", hashlib.sha256(token.encode()).hexdigest()[:32], LOADS)
         room = reception.room(invited.room_id, name)
     except InvitationExpired:
         return _notice(410, "This invitation has expired", "Ask the host for a new link.")
     except InvitationRefused:
-        # Whether there is such a room is nobody's business who has no right link.
+        # Whether there is such a room is nobody's business who has no right link. The page looks alike for all of
+        # them; its script helps those who loaded a page again whose address no longer holds the invitation.
         what = "Ask the host for a link, and open it whole: a line break in a message may have cut it."
-        return _notice(403, "This link does not open a room", what)
+        return _notice(403, "This link does not open a room", what, script="again.js")
     except Refusal as refusal:
         if refusal.status == 410:  # noqa: PLR2004 - Gone
             return _notice(410, "This room is closed", "Ask the host whether it will be opened again, and for a link.")
@@ -212,6 +155,7 @@ def state(asked: Asked) -> Response:
             "visit": reception.desk.token(visit),
             "ticket": reception.desk.ticket(visit),
             "call": reception.calls.state(room),
+            "unanswered": reception.calls.unanswered(room),
             "callers": [
                 {"id": hashlib.sha256(caller.leg_uuid.encode()).hexdigest()[:12], "number": caller.masked_number}
                 for caller in callers
@@ -272,12 +216,17 @@ def _posted(asked: Asked, *, host: bool = False) -> dict[str, Any]:
 
 @blueprint.errorhandler(Exception)
 def _failure(error: Exception) -> Response:
-    """Say what went wrong; foreign exceptions stay in the log, and there only their kind and place."""
+    """Say what went wrong, and to hosts what to do about it.
+
+    Foreign exceptions stay in the log, and there only their kind and place.
+    """
     if isinstance(error, HTTPException):
         return json_answer({"error": error.name.lower()}, error.code or 400)
     words = "Something went wrong in the server. Its log has more."
     if isinstance(error, SipkitError):
         words = f"{error.message} {error.fix}"
+    if g.get("sipkit_role") != "host":
+        words = "Something went wrong in the server. Try again in a moment; if it stays so, tell the host."
     what = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {place_of(error)}"
     log.error("%s failed: %s", request.endpoint, what)
     if request.endpoint == "room_page.room_page":
@@ -295,10 +244,10 @@ def _guarded(response: Response) -> Response:
     return response
 
 
-def _notice(status: int, title: str, what_to_do: str, seconds: float = 0.0) -> Response:
+def _notice(status: int, title: str, what_to_do: str, seconds: float = 0.0, script: str = "") -> Response:
     """Show a plain page: what is wrong, and what to do."""
     headers = policy.headers(None) | ({"Retry-After": f"{seconds + 1:.0f}"} if seconds else {})
-    page = render_template("notice.html", title=title, what_to_do=what_to_do)
+    page = render_template("notice.html", title=title, what_to_do=what_to_do, script=script)
     return Response(page, status, headers, mimetype="text/html")
 
 

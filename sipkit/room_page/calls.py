@@ -1,20 +1,19 @@
 """Dial out and hang up from the page: the same bridges as the board's, in the server's process.
 
-It works while the notebook's kernel is busy, and it must not keep the server busy: a thread that waits for the
-platform answers no webhook. So one press at a time works on a room, few rooms are worked on at once, and who
-comes in between is told so instead of being queued.
+It works while the notebook's kernel is busy, and it must not keep the server busy: a thread that waits, for the
+platform or for its turn, answers no webhook, not even that of the very call it waits for. So no more than half of
+the server's threads ever wait here. One press at a time works on a room; who comes in between is told so.
 """
 
 import secrets
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from sipkit.bridges import PATIENCE, Bridges
+from sipkit.bridges import HUNG_UP, PATIENCE, Bridges
 from sipkit.cloud import Account
 from sipkit.errors import ServerError
 from sipkit.http_server import THREADS
@@ -27,6 +26,7 @@ CallState = Literal["idle", "dialing", "connected"]
 
 _HANG_UP_PATIENCE: Final = 5.0  # seconds for a dial under way to be answered
 _BUSY: Final = "This room's call is being worked on at this moment. Try again in a few seconds."
+_BUSY_ELSEWHERE: Final = "The server is busy with other rooms' calls. Try again in a few seconds."
 
 
 class RoomCalls:
@@ -36,7 +36,7 @@ class RoomCalls:
         store: What all processes agree on.
         account: Gives the platform account as it is now.
         public_url: Gives the address the platform reaches this server by.
-        may_dial: Whether somebody will be there to hang up an owner's bridge.
+        require_end: Raises `ServerError` if nobody will be there to hang up an owner's bridge.
     """
 
     def __init__(
@@ -44,13 +44,14 @@ class RoomCalls:
         store: Store,
         account: Callable[[], Account],
         public_url: Callable[[], str | None],
-        may_dial: Callable[[str], bool],
+        require_end: Callable[[str], None],
     ) -> None:
         self._store = store
         self._account = account
         self._public_url = public_url
-        self._may_dial = may_dial
-        self._bridges: dict[str, Bridges] = {}
+        self._require_end = require_end
+        self._bridges: dict[str, Bridges] = {}  # by owner
+        self._last: dict[int, int] = {}  # a room's id -> the id of the bridge last dialled, or found, here
         self._turns: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._hands = threading.BoundedSemaphore(THREADS // 2)
         self._seen: tuple[Account, VideoPlatform] | None = None
@@ -67,6 +68,18 @@ class RoomCalls:
     def state(self, room: Room) -> CallState:
         """Say how far a room's call is."""
         return _state_of(self._store.living_bridge(room))
+
+    def unanswered(self, room: Room) -> bool:
+        """Tell whether the call that was last dialled here ended before its answer, and not by a hang-up."""
+        last = self._last.get(room.id)
+        bridge = self._store.bridge(last) if last is not None else None
+        return bridge is not None and not bridge.living and bridge.leg_uuid is None and bridge.reason != HUNG_UP
+
+    def dialled(self) -> list[Bridge]:
+        """Return the living bridges that were dialled here."""
+        with self._lock:
+            ours = {bridges.dialler for bridges in self._bridges.values()}
+        return [bridge for bridge in self._store.living_bridges() if bridge.dialler in ours]
 
     def dial(self, room: Room, owner: str) -> CallState:
         """Dial the room's bridge for its owner; a living one is left as it is.
@@ -86,11 +99,13 @@ class RoomCalls:
                 raise ServerError(message, "Run board.start_webhook_server(), or set SERVER_URL and start it again.")
             bridges = self._bridges_of(owner)
             bridge = bridges.dial(room)
-            try:
-                self._require_end(owner)
-            except ServerError:
-                bridges.hang_up(room)
-                raise
+            self._last[room.id] = bridge.id
+            if bridge.dialler == bridges.dialler:  # else it was there already, and ends with who dialled it
+                try:
+                    self._require_end(owner)  # who was to hang it up may have gone while we dialled
+                except ServerError:
+                    bridges.hang_up(room)
+                    raise
             return _state_of(bridge)
 
     def hang_up(self, room: Room, owner: str) -> HangUp:
@@ -103,10 +118,6 @@ class RoomCalls:
         with self._turn(room, _HANG_UP_PATIENCE):
             return self._bridges_of(owner).hang_up(room)
 
-    def _require_end(self, owner: str) -> None:
-        if not self._may_dial(owner):
-            raise ServerError("The webhook server is ending, and with it every call.", "Start the notebook again.")
-
     def _bridges_of(self, owner: str) -> Bridges:
         with self._lock:
             if owner not in self._bridges:
@@ -117,21 +128,20 @@ class RoomCalls:
 
     @contextmanager
     def _turn(self, room: Room, patience: float) -> Iterator[None]:
-        began = time.monotonic()
+        """Work on a room's call, and wait for that so many seconds; who waits does so with one of the few hands."""
         with self._lock:
             turn = self._turns[room.id]
-        if not turn.acquire(timeout=patience):
-            raise Refusal(409, _BUSY)
+        if not self._hands.acquire(blocking=False):
+            raise Refusal(409, _BUSY if turn.locked() else _BUSY_ELSEWHERE)
         try:
-            left = max(0.0, patience - (time.monotonic() - began))
-            if not self._hands.acquire(timeout=left):
-                raise Refusal(409, "The server is busy with other rooms' calls. Try again in a few seconds.")
+            if not turn.acquire(timeout=patience):
+                raise Refusal(409, _BUSY)
             try:
                 yield
             finally:
-                self._hands.release()
+                turn.release()
         finally:
-            turn.release()
+            self._hands.release()
 
 
 def _state_of(bridge: Bridge | None) -> CallState:

@@ -24,7 +24,7 @@ UNIFIED_API: Final = "video.api.vonage.com"
 
 _VENDORS: Final = ("*.opentok.com", "*.tokbox.com", "*.vonage.com")
 
-FRAMES: Final = "'self' http://localhost:* http://127.0.0.1:*"
+FRAMES: Final = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:*"
 """Who may frame the page: itself, and notebooks of this machine."""
 
 
@@ -61,7 +61,7 @@ def video_script(account: Account) -> VideoScript:
 
 
 def headers(script: VideoScript | None) -> dict[str, str]:
-    """Return the headers of a page, with the video script's needs or without any script at all."""
+    """Return the headers of a page: one with a video script and its needs, or one with scripts of ours alone."""
     return {
         "Content-Security-Policy": _content_policy(script),
         "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(), geolocation=(), payment=()",
@@ -81,6 +81,7 @@ COMMON: Final = {
 def _content_policy(script: VideoScript | None) -> str:
     rules = {
         "default-src": "'none'",
+        "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self' data:",
         "base-uri": "'none'",

@@ -35,8 +35,9 @@ const WHY = {
     `browser to the sandbox there. Run JupyterLab on your own computer: make lab. ${STILL}`,
   blocked:
     "No sound came through within 8 seconds. The sandbox does not run on the computer in front of you (a forwarded " +
-    "port carries the page, but no sound), or a firewall stops UDP on this computer. Run JupyterLab here, with " +
-    `make lab; then untick and tick the box. ${STILL}`,
+    "port carries the page, but no sound), or this computer is on no network at all (any will do), or a firewall " +
+    "stops UDP, or this is Firefox without media.peerconnection.ice.loopback in about:config. Run JupyterLab here, " +
+    `with make lab; then untick and tick the box. ${STILL}`,
   lost: `The sound was cut off. Untick and tick the box to lift the receiver again. ${STILL}`,
   sandbox: `The receiver cannot be lifted. ${STILL}`,
 };

@@ -1,7 +1,7 @@
 """The room's page by keyboard alone, on a narrow screen, and by the names a screen reader tells."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from sipkit.switchboard import Switchboard
 from tests.standins.browser import Pages, keep_picture
@@ -10,6 +10,7 @@ from tests.standins.room_guest import ADA, GRACE, enter, open_invitation
 pytestmark = pytest.mark.browser
 
 PHONE_SCREEN = {"width": 360, "height": 640}
+FRAME_IN_A_NOTEBOOK: ViewportSize = {"width": 826, "height": 702}
 MOST_TABS = 30
 
 
@@ -62,6 +63,8 @@ def test_it_fits_a_phones_screen(hall: Switchboard, new_page: Pages) -> None:
         guest.video("Phone line")
         assert_fits(guest.page)
     keep_picture(grace.page, grace.main, "room-on-a-phone.png")
+    grace.page.set_viewport_size(FRAME_IN_A_NOTEBOOK)
+    assert grace.page.evaluate(COVERED) == []
     hall.hang_up(room)
 
 
@@ -74,6 +77,26 @@ def assert_fits(page: Page) -> None:
         assert min(box["width"], box["height"]) >= 24, button.inner_text()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= PHONE_SCREEN["width"]
+
+
+# The bar of buttons stays at the lower edge while the page moves beneath it: which of them is anywhere covered?
+COVERED = """
+() => {
+  const covered = new Set();
+  // What lets clicks through covers the eye all the same.
+  for (const each of document.querySelectorAll("#tiles *")) each.style.pointerEvents = "auto";
+  const buttons = [...document.querySelectorAll("#controls button")];
+  for (let top = 0; top <= document.documentElement.scrollHeight; top += 40) {
+    scrollTo(0, top);
+    for (const button of buttons) {
+      const {x, y, width, height} = button.getBoundingClientRect();
+      if (!button.contains(document.elementFromPoint(x + width / 2, y + height / 2))) covered.add(button.innerText);
+    }
+  }
+  scrollTo(0, 0);
+  return [...covered];
+}
+"""
 
 
 def test_a_screen_reader_finds_its_way(hall: Switchboard, new_page: Pages) -> None:

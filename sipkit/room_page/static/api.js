@@ -25,6 +25,7 @@ export class RoomApi {
   #visit;
   #timer = 0;
   #failures = 0;
+  #posts = 0; // answered ones
   #stopped = false;
 
   constructor(path, visit) {
@@ -41,18 +42,24 @@ export class RoomApi {
   // A fresh ticket for each press: the last poll's may have been used, or be old in a tab that slept.
   async post(action, body = {}) {
     const { ticket } = await this.state();
-    return this.#ask("POST", action, { ...body, ticket });
+    try {
+      return await this.#ask("POST", action, { ...body, ticket });
+    } finally {
+      this.#posts += 1;
+    }
   }
 
   // Tell `heard` every state, and `failed` each Refused, until a final one or stop().
   follow(heard, failed) {
     const round = async () => {
       let pause = PERIOD_MS;
+      const posts = this.#posts;
       try {
         const state = await this.state();
         this.#failures = 0;
         if (this.#stopped) return;
-        heard(state);
+        // Asked before a press was answered, it may not know of it.
+        if (posts === this.#posts) heard(state);
         if (state.call === "dialing") pause = QUICK_MS;
       } catch (error) {
         if (this.#stopped) return;

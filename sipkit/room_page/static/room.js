@@ -1,9 +1,12 @@
 // The room page: the lobby, the stay in the session, and the call that lets phones in.
 
 import { RoomApi } from "./api.js";
+import { hideInvitation } from "./link.js";
 import { by, showError, write } from "./page.js";
 import { Roster } from "./roster.js";
 import { loadScript, Stay } from "./session.js";
+
+hideInvitation();
 
 const main = by("room");
 const config = JSON.parse(main.dataset.config);
@@ -41,29 +44,32 @@ function allow(id, allowed) {
   by(id)?.setAttribute("aria-disabled", String(!allowed));
 }
 
-// What the server says of the call, seen with what the page knows: who waited for an answer is told that none came.
-function heardCall(told) {
-  const now = main.dataset.state;
+let pressing = false;
+let waiting = false; // for the answer to a dial of this page
+
+// What the server says of the call, seen with what the page knows: who pressed Dial out is told that nobody answered.
+function heardCall(told, unanswered) {
   if (pressing) return;
-  if (told === "idle" && now === "dialing") {
+  if (told === "idle" && waiting && unanswered) {
     showError(NOT_ANSWERED);
     showCall("failed");
-  } else if (told !== "idle" || now !== "failed") {
+  } else if (told !== "idle" || main.dataset.state !== "failed") {
     showCall(told);
   }
+  if (told !== "dialing") waiting = false;
 }
-
-let pressing = false;
 
 async function press(action, meanwhile) {
   if (pressing || by(action).getAttribute("aria-disabled") === "true") return;
   const before = main.dataset.state;
   pressing = true;
+  waiting = false;
   showError("");
   showCall(meanwhile);
   try {
     const told = await api.post(action);
     showCall(told.call);
+    waiting = action === "dial-out" && told.call === "dialing";
     // Nothing hung up and still a call: the reason says what is known of it.
     if (told.hung_up === false && told.call !== "idle") showError(told.words);
   } catch (error) {
@@ -79,7 +85,7 @@ async function press(action, meanwhile) {
 function heardState(state) {
   if (serverTroubled) showError("");
   serverTroubled = false;
-  heardCall(state.call);
+  heardCall(state.call, state.unanswered);
   roster.phones(state.callers);
 }
 
@@ -125,7 +131,8 @@ function showLobby(shown) {
   by("stage").hidden = shown;
   by("controls").hidden = shown;
   by("join").disabled = over;
-  (shown ? by("join") : by("mute")).focus();
+  // A disabled button takes no focus, and the keyboard would begin again at the top of the page.
+  by(shown ? (over ? "lobby" : "join") : "stage").focus();
 }
 
 async function join(event) {
@@ -186,3 +193,5 @@ if (!navigator.mediaDevices) {
 }
 script.then(listDevices, () => {});
 api.follow(heardState, lostServer);
+// A frame cannot see whether its page came, or the browser's own page about an error; this is no secret.
+if (window.parent !== window) window.parent.postMessage({ sipkit: "room" }, "*");

@@ -5,9 +5,11 @@ reading length, and the trace says so: a call must never fail for want of a voic
 """
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,10 @@ CHARACTERS_A_SECOND = 15
 """Reading speed that gives the stand-in tone its length."""
 
 
+_TURN = threading.Lock()
+"""Who loads the voice, or speaks with it."""
+
+
 class Speech:
     """A voice with a small cache.
 
@@ -33,7 +39,6 @@ class Speech:
 
     def __init__(self, notice: Callable[[str], None]) -> None:
         self._notice = notice
-        self._engine: Any = None
         self._missing = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech")
         self._cache: OrderedDict[str, Samples] = OrderedDict()
@@ -63,22 +68,29 @@ class Speech:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
     def _load(self) -> None:
-        if self._engine is not None or self._missing:
-            return
-        try:
-            from hibari import Hibari
-        except ImportError:
-            self._missing = True
-            return
-        self._engine = Hibari()
-        self._engine("Ready.")
+        with _TURN:
+            self._missing = _voice() is None
 
     def _synthesise(self, text: str) -> Samples:
-        self._load()
-        if self._missing or not text.strip():
-            return _tone_for(text)
-        audio = np.asarray(self._engine(text), dtype=np.float64)
+        with _TURN:
+            voice = _voice()
+            self._missing = voice is None
+            if voice is None or not text.strip():
+                return _tone_for(text)
+            audio = np.asarray(voice(text), dtype=np.float64)
         return _without_lead(resample(audio * 32767 * 0.8, 24000))
+
+
+@cache
+def _voice() -> Any:
+    """Load the voice, once a process: its model is the largest thing in memory. None where it is not installed."""
+    try:
+        from hibari import Hibari
+    except ImportError:
+        return None
+    voice = Hibari()
+    voice("Ready.")
+    return voice
 
 
 def _without_lead(samples: Samples) -> Samples:

@@ -44,7 +44,8 @@ class Peer {
     await this.pc.setRemoteDescription({ type: "answer", sdp });
     this._late = setTimeout(
       () => this._reject(otError("OT_TIMEOUT", `no media connection in ${CONNECT_WITHIN / 1000} s: does a firewall or `
-        + "a browser extension block UDP?")),
+        + "a browser extension block UDP, or is this computer on no network at all (any will do)? Firefox connects to "
+        + "the sandbox only with media.peerconnection.ice.loopback set in about:config")),
       CONNECT_WITHIN,
     );
     await this.connected;
