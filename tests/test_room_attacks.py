@@ -291,7 +291,7 @@ def test_too_often_is_told_to_wait(app: Flask, enter: Enter, store: Store, room:
     refused = visitor.state()
     assert 0 < int(refused.headers["Retry-After"]) <= 61
     assert "Try again in" in refused.json["error"]
-    send, path = through_app(app), path_of(link(store, room))
+    send, path = through_app(app), path_of(link(store, room, name="Ada"))
     statuses = [send("GET", path, {}, None).status for _ in range(LOADS.uses + 1)]
     assert statuses == LOADS.uses * [200] + [429]
     assert enter("guest").page.status == 200  # another link is not affected

@@ -87,7 +87,10 @@ def serving(folder: Path) -> Iterator[str]:
     def address() -> str | None:
         if process.poll() is not None:
             pytest.fail(f"JupyterLab left with {process.returncode}:\n{log_path.read_text()[-4000:]}")
-        states = [json.loads(path.read_text()) for path in runtime.glob("jpserver-*.json")]
+        try:
+            states = [json.loads(path.read_text()) for path in runtime.glob("jpserver-*.json")]
+        except ValueError:  # it is being written
+            return None
         return f"{states[0]['url']}lab/tree/{{}}?token={token}&reset" if states else None
 
     try:
