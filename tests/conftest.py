@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+import requests
 
 if TYPE_CHECKING:
     from sipkit.sandbox.launcher import SandboxInfo
@@ -85,14 +88,27 @@ def sandbox(sandbox_home: Path) -> "Iterator[SandboxInfo]":
 
 
 @pytest.fixture
-def sandbox_env(sandbox: "SandboxInfo", sandbox_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A new data folder, returned, that settings point at and whose sandbox is the running one."""
+def sandbox_env(
+    sandbox: "SandboxInfo", sandbox_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A new data folder that settings point at and whose sandbox is the running one; nobody stays in it."""
     home = tmp_path / "data"
     home.mkdir(mode=0o700)
     (home / "sandbox").symlink_to(sandbox_home, target_is_directory=True)
     monkeypatch.setenv("SIPKIT_HOME", str(home))
     monkeypatch.setenv("SIPKIT_MODE", "sandbox")
-    return home
+    yield home
+    with suppress(requests.ConnectionError):  # a test may have ended the sandbox
+        _send_participants_home(sandbox)
+
+
+def _send_participants_home(sandbox: "SandboxInfo") -> None:
+    """End the synthetic participants a test left behind: nobody else would, and the next test counts connections."""
+    ask = partial(requests.request, auth=(sandbox.voice_api_key, sandbox.voice_api_secret), timeout=10)
+    base = f"{sandbox.api_url}/sandbox"
+    for each in ask("GET", f"{base}/ledger").json()["connections"]:
+        if each["kind"] == "synthetic":
+            ask("DELETE", f"{base}/sessions/{each['sessionId']}/participants/{each['id']}")
 
 
 @pytest.fixture
