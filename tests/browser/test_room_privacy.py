@@ -52,7 +52,7 @@ def test_the_video_script_never_sees_the_invitation(hall: Switchboard, new_page:
     bare = link.partition("?")[0]
     open_curiously(page, hall, link)
     for _ in range(3):
-        page.wait_for_function("window.reported !== undefined")
+        page.wait_for_function("() => window.reported !== undefined")
         assert page.evaluate("reported") == page.url == bare
         page.reload()
         page.wait_for_selector("#join")
@@ -68,7 +68,7 @@ def test_without_storage_a_page_loaded_again_asks_for_the_link(hall: Switchboard
     page, link = new_page(), hall.invite(room).local_url
     page.add_init_script(DENY_STORAGE)
     open_curiously(page, hall, link)
-    page.wait_for_function("window.reported !== undefined")
+    page.wait_for_function("() => window.reported !== undefined")
     assert page.evaluate("reported") == link.partition("?")[0]
     expect(page.locator("#join")).to_be_enabled()
     page.reload()
@@ -84,12 +84,12 @@ def test_a_frame_is_told_that_the_page_is_there(
     page = new_page()
     address = serve_pages({"in.html": FRAME.format(link=link), "out.html": FRAME.format(link=link.partition("?")[0])})
     page.goto(f"{address}in.html")
-    page.wait_for_function("heard.length > 0")
+    page.wait_for_function("() => heard.length > 0")
     assert page.evaluate("heard") == [{"sipkit": "room"}]
     assert urlsplit(page.frames[1].url).query == ""
     page.goto(f"{address}out.html")
     # A tab that was inside before goes back in, in a frame, too.
-    page.wait_for_function("heard.length > 0")
+    page.wait_for_function("() => heard.length > 0")
     other = new_page()
     other.goto(f"{address}out.html")
     expect(other.frame_locator("iframe").get_by_role("main")).to_contain_text("Ask the host for a link")

@@ -65,7 +65,7 @@ def test_a_cut_socket_comes_back_and_media_never_stops(empty: Empty, project: Pr
     wire.cut()
     wait_note(ann, "sessionReconnected")
     wait_note(bob, "still there")
-    bob.wait_for_function("!subscriber.stream.hasAudio")
+    bob.wait_for_function("() => !subscriber.stream.hasAudio")
     ann.evaluate("publisher.publishAudio(true)")
     wait_tone(bob, "#subscribers video", 440)
     assert not {"connectionDestroyed networkDisconnected", "streamDestroyed networkDisconnected"} & set(
@@ -115,7 +115,7 @@ def test_a_mute_during_the_break_comes_through(empty: Empty, project: Project, w
     project.client.mute_all(session, [])
     wire.mend()
     wait_note(ann, "muteForced")
-    bob.wait_for_function("!subscriber.stream.hasAudio")
+    bob.wait_for_function("() => !subscriber.stream.hasAudio")
 
 
 def test_who_leaves_while_it_comes_back_is_gone(empty: Empty, project: Project, wire: Cable) -> None:
@@ -260,8 +260,8 @@ def test_twenty_visits_leave_nothing_behind(empty: Empty, project: Project) -> N
     for _ in range(CYCLES - 1):
         page.evaluate("visit()")
     assert page.evaluate("document.body.innerHTML") == first
-    page.wait_for_function("[...open.peers].every(peer => peer.connectionState === 'closed')")
-    page.wait_for_function("[...open.sockets].every(socket => socket.readyState === WebSocket.CLOSED)")
+    page.wait_for_function("() => [...open.peers].every(peer => peer.connectionState === 'closed')")
+    page.wait_for_function("() => [...open.sockets].every(socket => socket.readyState === WebSocket.CLOSED)")
     left: dict[str, Any] = page.evaluate(
         """() => ({
           peers: open.peers.size,
