@@ -20,7 +20,7 @@ EXIT_PORT_TAKEN = 3
 EXIT_LOCKED = 4
 """The server's exit codes for: another program listens there; another server has this data folder."""
 
-_HEALTH_PATIENCE = 2.0  # seconds for an answer to /healthz
+_HEALTH_PATIENCE = 5.0  # seconds for an answer to /healthz: after 200 phones have left at once it is busy, not gone
 _ANSWER_BYTES = 65536
 
 

@@ -7,9 +7,10 @@ tests, and tests elsewhere want to start one of their own.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from sipkit.sandbox.launcher import SandboxInfo
 from sipkit.switchboard import Switchboard
@@ -17,6 +18,7 @@ from tests.standins import browser as harness
 from tests.standins.browser import Pages, ServePages
 from tests.standins.lab import Lab, wait_for
 from tests.standins.probed_sandbox import Place
+from tests.standins.vendor_pages import Empty, Project, open_empty
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,37 @@ def serve_pages() -> Iterator[ServePages]:
     """`serve_pages(folder or {"a.html": "..."})` serves them until the test ends, and returns the address."""
     with contextlib.ExitStack() as servers:
         yield lambda content: servers.enter_context(harness.serve_pages(content))
+
+
+@pytest.fixture
+def project(sandbox: SandboxInfo) -> Project:
+    """The server side of pages made in the vendor's style: sessions and tokens."""
+    return Project(sandbox)
+
+
+@pytest.fixture
+def empty(project: Project, new_page: Pages, serve_pages: ServePages) -> Empty:
+    """`empty(session)` opens the empty page with a token for a session; its devices are a tone and a colour.
+
+    With `clock` the page's time can be moved; other options are the browser context's.
+    """
+
+    def empty(
+        session: str,
+        role: str = "publisher",
+        *,
+        host: str = "",
+        page: Page | None = None,
+        clock: bool = False,
+        **options: Any,
+    ) -> Page:
+        page = page or new_page(**options)
+        if clock:
+            page.clock.install()
+        open_empty(page, serve_pages(project.page("blank.html", session, project.token(session, role), host=host)))
+        return page
+
+    return empty
 
 
 @pytest.fixture(scope="module")

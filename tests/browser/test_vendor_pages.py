@@ -18,12 +18,6 @@ Show = Callable[..., Page]
 
 
 @pytest.fixture
-def project(sandbox: SandboxInfo) -> Project:
-    """The server side of the pages."""
-    return Project(sandbox)
-
-
-@pytest.fixture
 def show(project: Project, new_page: Pages, serve_pages: ServePages) -> Show:
     """`show(file, session, token, name, hz, colour)` opens a page whose devices are a tone and a colour."""
 

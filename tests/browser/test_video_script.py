@@ -3,38 +3,14 @@
 The page is empty and its Content-Security-Policy allows neither inline code nor inline styles.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from playwright.sync_api import Page, Playwright, expect
+from playwright.sync_api import Playwright, expect
 
-from sipkit.sandbox.launcher import SandboxInfo
 from tests.standins import browser as harness
-from tests.standins.browser import Pages, ServePages, page_of, wait_frames, wait_silence, wait_tone
-from tests.standins.vendor_pages import Project, open_empty, wait_note
+from tests.standins.browser import page_of, wait_frames, wait_silence, wait_tone
+from tests.standins.vendor_pages import Empty, Project, wait_note
 
 pytestmark = [pytest.mark.browser]
-
-Empty = Callable[..., Page]
-
-
-@pytest.fixture
-def project(sandbox: SandboxInfo) -> Project:
-    """The server side of the pages."""
-    return Project(sandbox)
-
-
-@pytest.fixture
-def empty(project: Project, new_page: Pages, serve_pages: ServePages) -> Empty:
-    """`empty(session)` opens the empty page with a token for a session; its devices are a tone and a colour."""
-
-    def empty(session: str, role: str = "publisher", host: str = "", page: Page | None = None, **options: Any) -> Page:
-        page = page or new_page(**options)
-        open_empty(page, serve_pages(project.page("blank.html", session, project.token(session, role), host=host)))
-        return page
-
-    return empty
 
 
 def test_handlers_are_added_and_removed_in_every_form(empty: Empty, project: Project) -> None:

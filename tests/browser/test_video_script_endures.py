@@ -1,15 +1,15 @@
 """The browser script when things break: sockets cut and silent, media that never comes, sound held back, and leaks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Playwright, expect
+from playwright.sync_api import Playwright, expect
 
 from sipkit.sandbox.launcher import SandboxInfo
 from tests.standins import browser as harness
-from tests.standins.browser import Pages, ServePages, page_of, wait_tone
-from tests.standins.vendor_pages import Cable, Project, cable, open_empty, wait_note
+from tests.standins.browser import page_of, wait_tone
+from tests.standins.vendor_pages import Cable, Empty, Project, cable, wait_note
 
 pytestmark = [pytest.mark.browser]
 
@@ -17,27 +17,6 @@ RESUME_MS = 31_000
 MEDIA_MS = 16_000
 BEATS_MS = 16_000
 CYCLES = 20
-Empty = Callable[..., Page]
-
-
-@pytest.fixture
-def project(sandbox: SandboxInfo) -> Project:
-    """The server side of the pages."""
-    return Project(sandbox)
-
-
-@pytest.fixture
-def empty(project: Project, new_page: Pages, serve_pages: ServePages) -> Empty:
-    """`empty(session)` opens the empty page with a token for a session; with `clock` its time can be moved."""
-
-    def empty(session: str, host: str = "", page: Page | None = None, *, clock: bool = False) -> Page:
-        page = page or new_page()
-        if clock:
-            page.clock.install()
-        open_empty(page, serve_pages(project.page("blank.html", session, project.token(session), host=host)))
-        return page
-
-    return empty
 
 
 @pytest.fixture
@@ -52,7 +31,7 @@ def test_a_cut_socket_comes_back_and_media_never_stops(empty: Empty, project: Pr
     session = project.session()
     bob = empty(session)
     bob.evaluate("(async () => { const joining = join(); watch(); await joining; })()")
-    ann = empty(session, wire.url)
+    ann = empty(session, host=wire.url)
     ann.evaluate("join().then(publish)")
     wait_note(bob, "connected")
     ann.evaluate(
@@ -77,7 +56,7 @@ def test_a_cut_socket_comes_back_and_media_never_stops(empty: Empty, project: Pr
 def test_what_happened_during_the_break_is_told_after_it(empty: Empty, project: Project, wire: Cable) -> None:
     """People and streams that came or went while the socket was away are told before sessionReconnected."""
     session = project.session()
-    ann = empty(session, wire.url)
+    ann = empty(session, host=wire.url)
     ann.evaluate("join()")
     bob = empty(session)
     bob.evaluate("join().then(publish)")
@@ -106,7 +85,7 @@ def test_a_mute_during_the_break_comes_through(empty: Empty, project: Project, w
     session = project.session()
     bob = empty(session)
     bob.evaluate("(async () => { const joining = join(); watch(); await joining; })()")
-    ann = empty(session, wire.url)
+    ann = empty(session, host=wire.url)
     ann.evaluate("join().then(publish)")
     wait_note(bob, "connected")
     ann.evaluate("publisher.on('muteForced', note)")
@@ -123,7 +102,7 @@ def test_who_leaves_while_it_comes_back_is_gone(empty: Empty, project: Project, 
     session = project.session()
     bob = empty(session)
     bob.evaluate("join()")
-    ann = empty(session, wire.url)
+    ann = empty(session, host=wire.url)
     ann.evaluate("join()")
     wait_note(ann, "sessionConnected")
     ann.evaluate(
@@ -141,7 +120,7 @@ def test_who_leaves_while_it_comes_back_is_gone(empty: Empty, project: Project, 
 
 def test_a_socket_without_beats_is_taken_for_lost(empty: Empty, project: Project, wire: Cable) -> None:
     """When nothing comes for 15 s though the socket looks open, the page makes a new one."""
-    ann = empty(project.session(), wire.url, clock=True)
+    ann = empty(project.session(), host=wire.url, clock=True)
     ann.evaluate("join()")
     wait_note(ann, "sessionConnected")
     wire.silence()
@@ -151,7 +130,7 @@ def test_a_socket_without_beats_is_taken_for_lost(empty: Empty, project: Project
 
 def test_a_connection_that_stays_away_is_over(empty: Empty, project: Project, wire: Cable) -> None:
     """After 30 s without a way back the session and the publisher end with networkDisconnected."""
-    ann = empty(project.session(), wire.url, clock=True)
+    ann = empty(project.session(), host=wire.url, clock=True)
     ann.evaluate("join().then(publish)")
     wait_note(ann, "streamCreated")
     wire.cut(for_good=True)

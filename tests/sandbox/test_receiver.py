@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sipkit.sandbox.media.g711 import decode, encode
-from sipkit.sandbox.media.source import Tone
+from sipkit.sandbox.media.g711 import decode
 from sipkit.sandbox.webrtc import rtp
 from tests.standins import ear
 from tests.standins.answering_app import AnsweringApp
@@ -24,24 +23,12 @@ async def receiver(phone: Phone, **offer: Any) -> AsyncIterator[RawBrowser]:
     browser = RawBrowser(**offer)
     answer = await asyncio.to_thread(phone.post, "receiver", json={"sdp": browser.offer})
     await browser.connect(answer.json()["sdp"])
-    whistling = asyncio.create_task(whistle(browser))
+    whistling = asyncio.create_task(browser.whistle(SPOKEN, seconds=60))
     try:
         yield browser
     finally:
         whistling.cancel()
         browser.close()
-
-
-async def whistle(browser: RawBrowser) -> None:
-    """Send the tone, a packet every 20 ms, as a browser's microphone does."""
-    tone, loop = Tone(SPOKEN), asyncio.get_running_loop()
-    began = loop.time()
-    for number in range(3000):
-        frame = tone.next()
-        assert frame is not None
-        head = rtp.HEADER.pack(0x80, 0, number, number * 160, 99)
-        browser.send(head + encode(frame, "PCMU"))
-        await asyncio.sleep(max(0.0, began + 0.02 * (number + 1) - loop.time()))
 
 
 def hears(browser: RawBrowser) -> np.ndarray:

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
+from sipkit.sandbox.media.g711 import encode
+from sipkit.sandbox.media.source import Tone
 from sipkit.sandbox.webrtc import rtp
 
 CODECS = {"PCMU": "0 PCMU/8000", "OPUS": "111 opus/48000/2", "VP8": "96 VP8/90000", "PCMA": "8 PCMA/8000"}
@@ -111,6 +113,16 @@ class RawBrowser(asyncio.DatagramProtocol):
         """Send an RTP packet, encrypted."""
         assert self._out is not None
         self.send_raw(self._out.protect(packet))
+
+    async def whistle(self, hz: float, seconds: float) -> None:
+        """Send a tone as PCMU, a packet every 20 ms on an absolute clock, as a browser's microphone does."""
+        tone, loop = Tone(hz), asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(round(seconds * 50)):
+            frame = tone.next()
+            assert frame is not None
+            self.send(rtp.HEADER.pack(0x80, 0, number, number * 160, 99) + encode(frame, "PCMU"))
+            await asyncio.sleep(max(0.0, began + 0.02 * (number + 1) - loop.time()))
 
     def send_rtcp(self, packet: bytes) -> None:
         """Send an RTCP packet, encrypted."""

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from sipkit.sandbox.launcher import SandboxInfo
 PAGES = Path(__file__).resolve().parents[1] / "browser" / "pages"
 JOINED_MS = 15_000
 VENDOR_HOSTS = ("https://static.opentok.com", "https://video.standard.vonage.com")
+Empty = Callable[..., Page]
+"""The fixture `empty` of tests/browser: opens the empty page for a session."""
 
 
 class Project:
