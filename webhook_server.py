@@ -19,7 +19,8 @@ it starts, by which address the platform reaches it, and the Voice application m
 
 `sipkit.voice.point_application(account, address)` points the application; live, the dashboard does as well.
 The same server shows each room's page to whoever has an invitation: `board.invite(room)` in a notebook, or
-`sipkit invite ROOM --url http://127.0.0.1:5000` beside a server started by hand.
+`sipkit invite ROOM --url http://127.0.0.1:5000` beside a server started by hand. On Ctrl-C or SIGTERM it hangs
+up what those pages dialled (kill -9 leaves that to `board.hang_up`); under granian and flask pages do not dial.
 
 Importing this file makes the app, which in sandbox mode starts the sandbox; it places no call.
 """
