@@ -1,6 +1,6 @@
 # Everything a person or a machine does with sipkit, one line each. Needs only Python 3.11 to 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint notebooks bench clean
+.PHONY: help lab demo test lint notebooks bench live-check clean
 
 # The first Python of a supported version; `make PYTHON=... lab` decides otherwise.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -12,12 +12,13 @@ ARGS ?=
 # In a container one is root, and JupyterLab wants to be told that this is meant.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# Only `make lab` may talk to Vonage. Whatever .env says, no other target can place a call that costs money.
+# Only `make lab` and `make live-check` may talk to Vonage. Whatever .env says, no other target can place a call
+# that costs money.
 demo test notebooks bench: export SIPKIT_MODE := sandbox
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 lab: $(READY) ## open JupyterLab on the first lesson (ARGS=--no-browser is handed on)
 	$(BIN)/jupyter lab $(AS_ROOT) --LabApp.default_url=/lab/tree/notebooks/00-check-your-setup.ipynb $(ARGS)
@@ -42,6 +43,9 @@ notebooks: $(READY) ## run every lesson and store its outputs, in the one way th
 
 bench: $(READY) ## measure the figures the README states (some minutes)
 	$(BIN)/python bench/run.py $(ARGS)
+
+live-check: $(READY) ## the doctor, then one short call with whatever .env holds; live it asks first, and is billed
+	$(BIN)/python -m sipkit.live_check
 
 clean: ## remove .venv, the data folder and caches (a data folder in use stays)
 	@for state in .sipkit/server.json .sipkit/sandbox/sandbox.json; do \

@@ -18,6 +18,10 @@ _OWN_HOME = pytest.StashKey[Path]()
 
 LIVE_SETTINGS = frozenset(
     {
+        "account_api_url",
+        "allow_unsigned_webhooks",
+        "api_ca_file",
+        "call_prefixes",
         "conference_number",
         "conferencenumber",
         "ngrok_authtoken",
@@ -26,12 +30,17 @@ LIVE_SETTINGS = frozenset(
         "signature_secret",
         "signaturesecret",
         "sipkit_store_url",
+        "ssh_tunnel",
+        "tunnel",
         "video_api_key",
         "video_api_secret",
+        "video_api_url",
+        "video_environment",
         "videoapikey",
         "videoapisecret",
         "voice_api_key",
         "voice_api_secret",
+        "voice_api_url",
         "voiceapikey",
         "voiceapisecret",
         "vonage_application_id",

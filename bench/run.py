@@ -35,6 +35,7 @@ from measuring import (
 from sipkit.control import SandboxTrace
 from sipkit.sandbox import launcher
 from sipkit.switchboard import Switchboard
+from webhooks import webhooks
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOM_OF = 4
@@ -150,7 +151,12 @@ def lessons() -> Iterable[Row]:
     yield Row("strict nbval of all lessons", took, "s", 60)
 
 
-ALONE: dict[str, Callable[[], Iterable[Row]]] = {"noise": noise, "imports": imports, "lessons": lessons}
+ALONE: dict[str, Callable[[], Iterable[Row]]] = {
+    "noise": noise,
+    "imports": imports,
+    "webhooks": webhooks,
+    "lessons": lessons,
+}
 WITH_SANDBOX: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "dial_out": dial_out,
     "prompt": prompt,

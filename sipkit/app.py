@@ -10,6 +10,7 @@ of another kind (granian, flask run) does not tell the app of its end in every c
 and says where it would; everything else works. See `create_app`.
 """
 
+import logging
 from collections.abc import Callable
 
 from flask import Flask
@@ -17,8 +18,10 @@ from flask import Flask
 from sipkit import room_page, webhooks
 from sipkit.cloud import Account, cloud_for
 from sipkit.errors import MissingCredential, ServerError
-from sipkit.settings import Settings
+from sipkit.settings import ANYBODY, Settings
 from sipkit.store import Store
+
+log = logging.getLogger("sipkit.webhooks")
 
 
 def create_app(
@@ -41,7 +44,8 @@ def create_app(
             raises `ServerError` if nobody will be there to hang the bridge up. Unless given, pages dial nothing.
 
     Raises:
-        MissingCredential: If there is no signature secret: anybody could then direct our calls.
+        MissingCredential: If there is no signature secret, so that anybody could direct our calls, and the live
+            account's owner has not allowed just that in so many words.
         SettingsError: If the settings make no sense.
     """
     settings = settings or Settings.load()
@@ -50,11 +54,15 @@ def create_app(
         cloud = cloud_for(settings, hold=False)
         account, account_now = cloud.account(), account_now or cloud.account
     if not account.signature_secret.get_secret_value():
-        raise MissingCredential(
-            "The webhook server needs SIGNATURE_SECRET: without it anybody who finds its address could "
-            "listen in on a session.",
-            "Copy the signature secret from the dashboard (API settings) into .env as SIGNATURE_SECRET.",
-        )
+        # In the sandbox there always is one; live, a public URL leads here, now or as soon as a tunnel is open.
+        if account.mode == "sandbox" or not settings.unsigned_webhooks_allowed:
+            raise MissingCredential(
+                "The webhook server needs SIGNATURE_SECRET: without it anybody who finds its address could "
+                "listen in on a session.",
+                "Copy the signature secret from the dashboard (API settings) into .env as SIGNATURE_SECRET. To run "
+                f'without, and let strangers direct your calls, write ALLOW_UNSIGNED_WEBHOOKS="{ANYBODY}".',
+            )
+        log.warning("Webhooks are not checked: anybody who finds this server's address can direct its calls.")
     store = store or Store.open(settings.store_url, account.environment, settings.pin_length)
     app = Flask("sipkit.webhooks", static_folder=None)
     # One byte more than we take: of a body in chunks Flask reads so much and drops the rest in silence.

@@ -11,13 +11,15 @@ store decides who dials: a unique constraint lets one claim win, and the row tel
 
 A dial whose answer was lost stays *dialing*, for its leg may exist. Its owner knows at once, everybody else
 after `PATIENCE` seconds, also when the dialler was killed in the middle. Nobody dials again then; `hang_up`
-looks for the leg at the platform.
+looks for the leg at the platform (`sipkit.lost_dials`). The answer webhook settles it too: the dial's nonce, which is
+on record before the request is sent, tells whose leg has answered.
+
+A direct call of a number is such a bridge, too; a room has one for each number.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 from sipkit.errors import (
     AuthenticationRefused,
@@ -27,13 +29,11 @@ from sipkit.errors import (
     SessionGone,
     SipkitError,
 )
+from sipkit.lost_dials import PATIENCE, LegHangUp, age, hang_up_lost
 from sipkit.refusals import dial_uncertain
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.store import Store
-from sipkit.video import SessionConnection, VideoPlatform
-
-PATIENCE = 15.0
-"""Seconds after which a dial has been answered or its answer is lost; `refusals.TIMEOUT` ends before."""
+from sipkit.video import VideoPlatform
 
 YOUNG = 60.0
 """A bridge younger than this counts as alive although its stream is not listed (yet)."""
@@ -41,17 +41,11 @@ YOUNG = 60.0
 UNKNOWN_YET = 5.0
 """For so long after the dial, "not connected" may mean "not connected yet"."""
 
-LONGEST_CALL = 6 * 3600.0
-"""The platform ends a SIP call after six hours (Video API, SIP interconnect)."""
-
 HUNG_UP = "hung up"
 """Why a bridge ended that somebody hung up."""
 
-NOT_YET = "The platform lists no leg yet. Try again in a few seconds."
-
 POLL = 0.05
 _ASK_AGAIN = 0.25  # seconds; the platform takes 15 requests a second from all of an account
-_CLOCKS_DIFFER = timedelta(seconds=5)
 _ATTEMPTS = 5
 
 
@@ -64,35 +58,43 @@ class Bridges:
         owner: Whose bridges those dialled here are; with it they are hung up when it is gone.
         dialler: Who dials here; the owner itself unless given. Nobody else dials under this name: a bridge of
             it that is *dialing* while nothing is dialled here was left behind.
+        hang_up_leg: Ends a leg of the phone side; nothing can unless given.
 
     Attributes:
         dialler: As given, or the owner.
     """
 
     def __init__(
-        self, store: Store, video: Callable[[], VideoPlatform], owner: str, dialler: str | None = None
+        self,
+        store: Store,
+        video: Callable[[], VideoPlatform],
+        owner: str,
+        dialler: str | None = None,
+        hang_up_leg: LegHangUp = lambda _leg_uuid: False,
     ) -> None:
         self._store = store
         self._video = video
         self._owner = owner
+        self._hang_up_leg = hang_up_leg
         self.dialler = dialler or owner
         self._dialing: list[int] = []  # ids of rooms, one for each dial on its way here
 
     def renew(self, room: Room) -> Room:
         """Give a room a new session, because the platform does not know the old one, and say so.
 
-        Its bridge, if one is on record, is disconnected before. One that cannot be, as its dial is on the way or
+        Its bridges, if any are on record, are disconnected before. One that cannot be, as its dial is on the way or
         its answer was lost, keeps the room in its session until `hang_up`: there it can still be found.
 
         Raises:
             AuthenticationRefused, PlatformUnreachable: The bridge may still be up; nothing is changed.
         """
-        bridge = self._store.living_bridge(room)
-        # Read after the bridge: if the session is still the old one then, the bridge was dialled there.
+        living = self.living(room)
+        # Read after the bridges: if the session is still the old one then, they were dialled there.
         now = self._store.room(room.name)
         if now is not None and now.session_id != room.session_id:
             return replace(now, reopened=True)  # somebody else was quicker
-        if bridge is not None and not self._ended_with_session(room, bridge):
+        standing = [bridge for bridge in living if not self._ended_with_session(room, bridge)]
+        if standing:
             self._store.record(
                 "room",
                 f"The platform says that it does not know the session of room {room.name!r}, but a bridge was "
@@ -111,8 +113,13 @@ class Bridges:
             )
         return renewed
 
-    def dial(self, room: Room) -> Bridge:
-        """Return the room's living bridge; dial if there is none.
+    def dial(self, room: Room, number: str | None = None, caller_id: str | None = None) -> Bridge:
+        """Return the room's living bridge, or its living call to a number; dial if there is none.
+
+        Args:
+            room: The room.
+            number: Whom to call directly (E.164 digits); None: the conference number.
+            caller_id: The number that a direct call shows; None: the conference number.
 
         Raises:
             DialUncertain: A dial's answer was lost, now or before; nothing more is dialled.
@@ -121,7 +128,7 @@ class Bridges:
         for _ in range(_ATTEMPTS):
             self._dialing.append(room.id)
             try:
-                bridge, ours = self._store.claim_bridge(room, self._owner, self.dialler)
+                bridge, ours = self._store.claim_bridge(room, self._owner, self.dialler, number, caller_id)
                 if ours:
                     return self._place(room, bridge)
             except SessionGone:
@@ -137,21 +144,36 @@ class Bridges:
             "Look at board.events(): another notebook may be hanging up, or the platform ends the leg.",
         )
 
-    def hang_up(self, room: Room) -> HangUp:
-        """End the room's bridge, if there is one.
+    def hang_up(self, room: Room, number: str | None = None) -> HangUp:
+        """End the room's bridge, or its call to a number, if there is one.
 
         Raises:
             PlatformError: The platform could not be asked; the bridge stays on record.
         """
-        bridge = self._store.living_bridge(room)
+        calls = (call for call in self._store.living_calls(room) if call.number == number)
+        bridge = self._store.living_bridge(room) if number is None else next(calls, None)
         if bridge is None:
             return HangUp(room.name, hung_up=False, reason="There is no bridge, so there is nothing to hang up.")
+        return self.end(room, bridge)
+
+    def living(self, room: Room) -> list[Bridge]:
+        """Return the room's bridge and its direct calls, as far as they live."""
+        return [bridge for bridge in self._store.living_bridges() if bridge.room_id == room.id]
+
+    def end(self, room: Room, bridge: Bridge) -> HangUp:
+        """End a living bridge of a room.
+
+        Raises:
+            PlatformError: The platform could not be asked; the bridge stays on record.
+        """
         try:
             settled = self._settled(bridge)
         except DialUncertain:
-            return self._hang_up_lost(room, bridge)
+            settled = bridge
         if settled is None:
             return HangUp(room.name, hung_up=False, reason="The bridge ended by itself in this moment.")
+        if settled.connection_id is None:
+            return hang_up_lost(self._store, self._video(), self._hang_up_leg, room, settled, PATIENCE)
         was_up = self._disconnect(room, settled)
         ended = self._store.end_bridge(settled.id, HUNG_UP)
         if was_up:
@@ -164,7 +186,7 @@ class Bridges:
     def _place(self, room: Room, bridge: Bridge) -> Bridge:
         """Dial for a claim we won, and keep what the platform says."""
         try:
-            dialed = self._video().dial(room.session_id)
+            dialed = self._video().dial(room.session_id, bridge.nonce)
         except DialUncertain as error:
             self._store.record("dial", f"Room {room.name!r}: {error.message}", room.id)
             raise
@@ -182,18 +204,19 @@ class Bridges:
             # Somebody ended it while we dialled, or the leg was quick to go. Either way it must be down.
             self._video().force_disconnect(room.session_id, dialed.connection_id)
         else:
-            self._store.record("dial", f"The session of room {room.name!r} calls the number.", room.id)
+            whom = f"directly {bridge.masked_number}" if bridge.number else "the number"
+            self._store.record("dial", f"The session of room {room.name!r} calls {whom}.", room.id)
         return kept
 
     def _settled(self, bridge: Bridge) -> Bridge | None:
-        """Wait until a bridge's connection is known; None if it ends before.
+        """Wait until a bridge's connection is known, or the leg that came of its dial; None if it ends before.
 
         Raises:
             DialUncertain: It never will be.
         """
         while bridge.connection_id is None:
             left_behind = bridge.dialler == self.dialler and bridge.room_id not in self._dialing
-            lost = left_behind or _age(bridge) > PATIENCE
+            lost = left_behind or age(bridge) > PATIENCE
             if not lost:
                 time.sleep(POLL)
             # A dial tells the store first and leaves `_dialing` then: only what is read after that look is final.
@@ -201,13 +224,15 @@ class Bridges:
             if now is None or not now.living:
                 return None
             if lost and now.connection_id is None:
+                if now.nonce and now.leg_uuid:
+                    return now  # its answer was lost, but the phone side has answered
                 raise dial_uncertain()
             bridge = now
         return bridge
 
     def _alive(self, room: Room, bridge: Bridge) -> bool:
         """Ask the platform whether a bridge is really there; if not, make sure, and keep that it ended."""
-        if _age(bridge) < YOUNG or not bridge.stream_id:
+        if age(bridge) < YOUNG or not bridge.stream_id:
             return True
         if self._video().stream_alive(room.session_id, bridge.stream_id):
             return True
@@ -238,52 +263,7 @@ class Bridges:
         connection_id = bridge.connection_id or ""
         while not self._video().force_disconnect(room.session_id, connection_id):
             now = self._store.bridge(bridge.id)
-            if now is None or now.state != "dialed" or _age(now) > UNKNOWN_YET:
+            if now is None or now.state != "dialed" or age(now) > UNKNOWN_YET:
                 return False
             time.sleep(_ASK_AGAIN)
         return True
-
-    def _hang_up_lost(self, room: Room, bridge: Bridge) -> HangUp:
-        """Hang up a leg whose connection id was lost: find it among the session's connections by its time.
-
-        The platform lists when a connection began, not whose it is. Exactly one that began with the dial is
-        the leg. With several, one may be a person, and nobody is thrown out by guess. With none among others,
-        this machine's clock may be wrong. Only an empty list says that no leg came of the dial.
-        """
-        connections = self._video().connections(room.session_id)
-        found = [connection for connection in connections or () if _began_with(bridge, connection)]
-        was_up = False
-        if len(found) == 1:
-            was_up = self._video().force_disconnect(room.session_id, found[0].connection_id)
-            reason = "The leg was found and hung up." if was_up else "The leg that was listed is gone already."
-        elif connections == []:
-            reason = "The platform lists no leg: none came of the dial."
-        elif _age(bridge) > LONGEST_CALL:
-            reason = "No SIP call lasts as long as that."
-        elif connections is None:
-            return self._not_found(room, "The platform does not list the session's connections.")
-        elif found:
-            return self._not_found(room, f"{len(found)} connections began with the dial, so it is not clear which.")
-        elif _age(bridge) < PATIENCE:
-            return self._not_found(room, NOT_YET)
-        else:
-            why = f"Of {len(connections)} listed connections none began with the dial; is this machine's clock right?"
-            return self._not_found(room, why)
-        if not was_up and _age(bridge) < PATIENCE:
-            return self._not_found(room, NOT_YET)
-        self._store.end_bridge(bridge.id, reason)
-        self._store.record("hang-up", f"The dial of room {room.name!r} whose answer was lost: {reason}", room.id)
-        return HangUp(room.name, hung_up=was_up, reason=reason)
-
-    def _not_found(self, room: Room, why: str) -> HangUp:
-        advice = "It stays on record; the Vonage dashboard shows whether a call is up."
-        return HangUp(room.name, hung_up=False, reason=f"The answer to the dial was lost. {why} {advice}")
-
-
-def _age(bridge: Bridge) -> float:
-    return (datetime.now(UTC) - bridge.dialed_at).total_seconds()
-
-
-def _began_with(bridge: Bridge, connection: SessionConnection) -> bool:
-    earliest = bridge.dialed_at - _CLOCKS_DIFFER
-    return earliest <= connection.created_at <= earliest + 2 * _CLOCKS_DIFFER + timedelta(seconds=PATIENCE)

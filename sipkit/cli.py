@@ -1,4 +1,4 @@
-"""The `sipkit` command: `sipkit demo`, `sipkit sandbox serve|call ...`, `sipkit server`, `sipkit invite ROOM`.
+"""The `sipkit` command: `demo`, `doctor`, `sandbox serve|call ...`, `server`, `invite ROOM`.
 
 Each sub-command imports what it needs when it is chosen, so that `sipkit --help` answers at once. The sandbox
 is a program of its own (the kit meets it only over HTTP and SIP), so `sipkit sandbox` runs it as one.
@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if arguments.command == "demo":
         return _demo()
+    if arguments.command == "doctor":
+        return _doctor(as_json=arguments.json)
     if arguments.command == "server":
         return _server(arguments.port)
     if arguments.command == "invite":
@@ -34,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sipkit", description="Let people join a video session by phone.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="the whole call without a browser, each step proven")
+    doctor = commands.add_parser("doctor", help="what is missing for a call, and how it is mended; 1 if something is")
+    doctor.add_argument("--json", action="store_true", help="for programs: mode, healthy, seconds, findings")
     server = commands.add_parser("server", help="the webhook server, until Ctrl+C")
     server.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     invite = commands.add_parser("invite", help="print a link into an open room's page; who has it is let in")
@@ -50,6 +54,17 @@ def _demo() -> int:
     from sipkit import demo
 
     return demo.main()
+
+
+def _doctor(*, as_json: bool) -> int:
+    """Print what the doctor finds; 1 if anything failed."""
+    import json
+
+    from sipkit.doctor import examine_env
+
+    report = examine_env()
+    print(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+    return report.exit_code
 
 
 def _server(port: int) -> int:

@@ -5,18 +5,26 @@ the two clouds apart. The live account is what `.env` says. The sandbox's accoun
 sandbox process, which is started when it is needed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Final, Protocol
 
 from pydantic import SecretStr
 
 from sipkit.errors import SandboxDidNotStart
 from sipkit.sandbox import launcher
-from sipkit.settings import Mode, Settings
+from sipkit.settings import Mode, Settings, VideoEnvironment
 
-LIVE_VIDEO_API = "https://api.opentok.com"
-LIVE_VOICE_API = "https://api.nexmo.com"
+LIVE_VIDEO_API: Final[Mapping[VideoEnvironment, str]] = {
+    "opentok": "https://api.opentok.com",
+    "unified": "https://video.api.vonage.com",
+}
+LIVE_VOICE_API: Final = "https://api.nexmo.com"
+LIVE_ACCOUNT_API: Final = "https://rest.nexmo.com"
+
+_NOTHING: Final = SecretStr("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +34,21 @@ class Account:
     Attributes:
         mode: ``sandbox`` or ``live``; only to be shown.
         video_api_url: Base URL of the video side's REST API.
-        video_api_key: The video project.
-        video_api_secret: Its secret.
+        video_api_key: The video project: an OpenTok project's key, or the id of a unified application.
+        video_api_secret: The OpenTok project's secret; empty in the unified environment, which signs with the
+            application's private key.
         voice_api_url: Base URL of the voice side's REST API.
         voice_api_key: The account; also the SIP user name.
         voice_api_secret: Its secret; also the SIP password.
-        application_id: The voice application, or empty if `.env` does not say.
+        application_id: The voice application, or empty if `.env` does not say. The unified environment's video
+            project is the same application.
         signature_secret: Signs the webhooks; empty if `.env` does not say.
         conference_number: The number to dial, E.164 digits.
         ca_file: A certificate authority to trust in place of the public ones, or None.
+        video_environment: Which of the two video environments it is.
+        private_key: The application's private key (PKCS #8 PEM); empty if `.env` does not say.
+        account_api_url: Base URL of the account's REST API: numbers, balance.
+        browser_url: Where browsers load the video script and reach the video side; empty: the vendor's own.
     """
 
     mode: Mode
@@ -48,6 +62,10 @@ class Account:
     signature_secret: SecretStr
     conference_number: str
     ca_file: str | None = None
+    video_environment: VideoEnvironment = "opentok"
+    private_key: SecretStr = _NOTHING
+    account_api_url: str = LIVE_ACCOUNT_API
+    browser_url: str = ""
 
     @property
     def environment(self) -> str:
@@ -78,18 +96,23 @@ class LiveCloud:
     mode: Mode = "live"
 
     def __init__(self, settings: Settings) -> None:
-        nothing = SecretStr("")
+        unified = settings.chosen_environment == "unified"
         self._account = Account(
             mode="live",
-            video_api_url=LIVE_VIDEO_API,
-            video_api_key=settings.video_api_key or "",
-            video_api_secret=settings.video_api_secret or nothing,
-            voice_api_url=LIVE_VOICE_API,
+            video_api_url=settings.video_api_url or LIVE_VIDEO_API[settings.chosen_environment],
+            video_api_key=settings.video_project,
+            video_api_secret=_NOTHING if unified else settings.video_api_secret or _NOTHING,
+            voice_api_url=settings.voice_api_url or LIVE_VOICE_API,
             voice_api_key=settings.voice_api_key or "",
-            voice_api_secret=settings.voice_api_secret or nothing,
+            voice_api_secret=settings.voice_api_secret or _NOTHING,
             application_id=settings.vonage_application_id or "",
-            signature_secret=settings.signature_secret or nothing,
+            signature_secret=settings.signature_secret or _NOTHING,
             conference_number=settings.conference_number or "",
+            ca_file=None if settings.api_ca_file is None else str(settings.api_ca_file),
+            video_environment=settings.chosen_environment,
+            private_key=settings.vonage_private_key or _NOTHING,
+            account_api_url=settings.account_api_url or LIVE_ACCOUNT_API,
+            browser_url=settings.video_api_url if settings.video_api_url and settings.platform_is_local else "",
         )
 
     def account(self) -> Account:
@@ -113,6 +136,7 @@ class SandboxCloud:
 
     def __init__(self, settings: Settings, *, hold: bool = True) -> None:
         self._home = settings.home / "sandbox"
+        self._environment = settings.chosen_environment
         self._wants_hold = hold
         self._hold: launcher.Hold | None = None
         self._info: launcher.SandboxInfo | None = None
@@ -126,11 +150,13 @@ class SandboxCloud:
         """
         with self._lock:
             info = self._living()
+        unified = self._environment == "unified"
         return Account(
             mode="sandbox",
-            video_api_url=info.api_url,
-            video_api_key=info.video_api_key,
-            video_api_secret=SecretStr(info.video_api_secret),
+            # Vonage's SDK of the unified environment speaks https only.
+            video_api_url=info.https_url if unified else info.api_url,
+            video_api_key=info.application_id if unified else info.video_api_key,
+            video_api_secret=_NOTHING if unified else SecretStr(info.video_api_secret),
             voice_api_url=info.https_url,
             voice_api_key=info.voice_api_key,
             voice_api_secret=SecretStr(info.voice_api_secret),
@@ -138,6 +164,11 @@ class SandboxCloud:
             signature_secret=SecretStr(info.signature_secret),
             conference_number=info.number,
             ca_file=info.ca_file,
+            video_environment=self._environment,
+            private_key=self._private_key(info),
+            account_api_url=info.https_url,
+            # Over http, for no browser trusts the sandbox's own certificate authority.
+            browser_url=info.api_url,
         )
 
     def close(self) -> None:
@@ -146,6 +177,13 @@ class SandboxCloud:
             hold, self._hold, self._info = self._hold, None, None
         if hold is not None:
             hold.close()
+
+    @staticmethod
+    def _private_key(info: launcher.SandboxInfo) -> SecretStr:
+        try:
+            return SecretStr(Path(info.private_key_file).read_text(encoding="ascii"))
+        except OSError as error:
+            raise SandboxDidNotStart(f"The sandbox's application key cannot be read: {error.strerror}") from None
 
     def _living(self) -> launcher.SandboxInfo:
         """Return a sandbox that answers; the open hold is the proof, so that asking again costs nothing."""

@@ -13,6 +13,9 @@
     │   ├── DialRefused          the dial request was refused; no leg exists
     │   ├── DialUncertain        no answer came; a leg may exist
     │   └── PlatformUnreachable  no connection at all
+    ├── CallError                a direct call that is not placed
+    │   ├── NumberRefused        no number, or none that may be called
+    │   └── CallNotConfirmed     nobody agreed to a billed call
     ├── InvitationError          an invitation that cannot be made like this
     │   ├── InvitationRefused    a link that is none of ours, was altered, or is another room's
     │   └── InvitationExpired    a link whose time is over
@@ -25,7 +28,10 @@
     │   ├── AuthtokenMissing     ngrok wants an authtoken
     │   ├── NetworkUnreachable   the tunnel service cannot be reached
     │   ├── TunnelTimeout        the agent did not become ready in time
+    │   ├── TunnelEnded          it was up, and its program has left
     │   └── TunnelRefused        the service said no (domain in use, limit reached, ...)
+    │       ├── LoginRefused     the SSH relay accepts none of our keys
+    │       └── HostKeyRefused   the SSH relay is not the one known by this name
     ├── SandboxError
     │   ├── SandboxDidNotStart   the sandbox process left or stayed silent
     │   └── PhoneError           a sandbox phone cannot do this (now)
@@ -135,6 +141,22 @@ class PlatformUnreachable(PlatformError):
     usual_fix = "Check the network connection (and a proxy, if you need one), then try again."
 
 
+class CallError(SipkitError):
+    """A direct call that is not placed."""
+
+
+class NumberRefused(CallError):
+    """The number is none, or none that may be called from here."""
+
+    usual_fix = "Call an ordinary line of an allowed country; CALL_PREFIXES in .env says which are."
+
+
+class CallNotConfirmed(CallError):
+    """Nobody agreed to a real, billed call."""
+
+    usual_fix = "Pass confirm=, a function that is shown what will happen and returns True if it shall."
+
+
 class InvitationError(SipkitError):
     """An invitation to a room that cannot be made like this, or does not open it."""
 
@@ -210,6 +232,24 @@ class TunnelRefused(TunnelError):
     """The tunnel service refused."""
 
     usual_fix = "Stop other ngrok agents of this account, or use SERVER_URL."
+
+
+class LoginRefused(TunnelRefused):
+    """The SSH relay lets nobody in by the keys that were offered."""
+
+    usual_fix = "Make a key (ssh-keygen -t ed25519), make it known to the relay, and check the user in SSH_TUNNEL."
+
+
+class HostKeyRefused(TunnelRefused):
+    """The SSH relay shows another host key than the one known for it."""
+
+    usual_fix = "Ask the relay's operator whether its key has changed; until then, take it for a stranger."
+
+
+class TunnelEnded(TunnelError):
+    """The tunnel was up, and its program has left."""
+
+    usual_fix = "Run board.start_webhook_server() again; it opens the tunnel anew."
 
 
 class SandboxError(SipkitError):

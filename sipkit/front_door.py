@@ -2,25 +2,27 @@
 
 the platform --> public address --> tunnel --> webhook server on this machine
                  (the application's answer and event URL)
+
+While it is open the address is watched: a new one is told to the platform, a tunnel that ended is opened anew.
 """
 
-import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from sipkit import voice
-from sipkit.errors import MissingCredential, ServerError
+from sipkit.errors import MissingCredential, ServerError, SipkitError, TunnelError
+from sipkit.pointing import Pointing
 from sipkit.server import WebhookServer
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.tunnel import Tunnel, check_server_url, require_arrival, tunnel_for
+from sipkit.tunnel_record import server_runs
+from sipkit.tunnel_watch import PERIOD, TunnelWatch
 
 if TYPE_CHECKING:
     from sipkit.cloud import Account
-
-_BEFORE_US = "voice_before_sipkit"
 
 
 class FrontDoor:
@@ -31,14 +33,25 @@ class FrontDoor:
         store: Keeps the public address, and what the application said before.
         account: Gives the account as it is now.
         owner: Whose bridges the server hangs up when nobody is left.
+        watch_every: Seconds between two looks at the tunnel.
     """
 
-    def __init__(self, settings: Settings, store: Store, account: "Callable[[], Account]", owner: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        account: "Callable[[], Account]",
+        owner: str,
+        watch_every: float = PERIOD,
+    ) -> None:
         self.server = WebhookServer(settings, owner)
         self._settings = settings
         self._tunnel: Tunnel = tunnel_for(settings)
         self._store = store
         self._account = account
+        self._pointing = Pointing(store)
+        self._watch_every = watch_every
+        self._watch: TunnelWatch | None = None
         self._turn = threading.RLock()
 
     def open(self) -> WebhookServer:
@@ -55,7 +68,8 @@ class FrontDoor:
         """
         with self._turn:
             account = self._account()
-            _require_signature_secret(account)
+            if not self._settings.unsigned_webhooks_allowed:
+                _require_signature_secret(account)
             check_server_url(self._settings)
             self.server.start(environment=account.environment)
             url = self._tunnel.open(self.server.port)
@@ -63,6 +77,11 @@ class FrontDoor:
             require_arrival(url, self.server.instance, self.server.port)
             self._store.set_fact("public_url", url)
             self._point(account, url)
+            if account.application_id:
+                self._pointing.lead_number(account)
+            if self._watch is None:
+                self._watch = TunnelWatch(self._tunnel, self._port, self._moved, self._tell, self._watch_every)
+                self._watch.start()
             return self.server
 
     def addresses(self) -> tuple[str, str]:
@@ -89,19 +108,49 @@ class FrontDoor:
     def restore_application(self) -> bool:
         """Give the application the webhooks it had before it was pointed here; False if none are known."""
         with self._turn:
-            before = self._store.fact(_BEFORE_US)
-            if not before:
-                return False
-            voice.restore_application(self._account(), json.loads(before))
-            self._store.set_fact(_BEFORE_US, "")
-            self._store.record("voice", "The Voice application has its former webhooks again.")
-            return True
+            return self._pointing.restore(self._account())
 
     def close(self) -> None:
-        """Let go of the server and the tunnel; safe to call twice."""
+        """Let go of the server and the tunnel; the last to let go live also restores the application.
+
+        In the sandbox the application is left as it is: one lesson goes on where another ended. Safe to call twice.
+        """
+        with self._turn:
+            watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
         with self._turn, ExitStack() as last:
             last.callback(self._tunnel.close)
+            if watch is not None:
+                last.callback(self._restore_when_last)
             self.server.stop()
+
+    def _restore_when_last(self) -> None:
+        if self._settings.mode == "sandbox" or server_runs(self._settings.home):
+            return
+        try:
+            self._pointing.restore(self._account())
+        except SipkitError as error:
+            self._tell(f"The Voice application could not be given its former webhooks: {error.message}")
+
+    def _port(self) -> int:
+        return self.server.port
+
+    def _tell(self, text: str) -> None:
+        self._store.record("tunnel", text)
+
+    def _moved(self, url: str) -> None:
+        """Tell everybody the new address; first of all the platform, whose webhooks come to nothing until then."""
+        seen = time.monotonic()
+        with self._turn:
+            self._store.set_fact("public_url", url)
+            self._point(self._account(), url)
+        took = time.monotonic() - seen
+        self._store.record("tunnel", f"The public address is {url} now.", data={"seconds": round(took, 3)})
+        try:
+            require_arrival(url, self.server.instance, self.server.port)
+        except TunnelError as error:
+            self._tell(error.message)
 
     def _point(self, account: "Account", url: str) -> None:
         if not account.application_id:
@@ -110,14 +159,8 @@ class FrontDoor:
                 "VONAGE_APPLICATION_ID is not set: in the dashboard, point your Voice application at "
                 f"{url}/voice-answer (answer URL, GET) and {url}/voice-events (event URL, POST).",
             )
-            return
-        previous = voice.point_application(account, url)
-        webhooks = previous.get("webhooks") or {}
-        if (webhooks.get("answer_url") or {}).get("address") == f"{url}/voice-answer":
-            return
-        self._store.record("voice", f"The Voice application now asks {url}/voice-answer.")
-        if not self._store.fact(_BEFORE_US):
-            self._store.set_fact(_BEFORE_US, json.dumps(previous))
+        elif self._pointing.point(account, url):
+            self._store.record("voice", f"The Voice application now asks {url}/voice-answer.")
 
 
 def _require_signature_secret(account: "Account") -> None:

@@ -102,6 +102,10 @@ def http_server(sock: socket.socket, app: "WSGIApplication") -> Any:
         max_request_body_size=_BODY_LIMIT,
         channel_timeout=30,
         cleanup_interval=10,
+        # A tunnel's agent runs on this machine and says who is behind it; nobody else is believed.
+        trusted_proxy=HOST,
+        trusted_proxy_count=1,
+        trusted_proxy_headers={"x-forwarded-for"},
         clear_untrusted_proxy_headers=True,
     )
     server.channel_class = Channel

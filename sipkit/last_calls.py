@@ -89,6 +89,8 @@ def _hear_them_leave(store: "Store", bridges: "Iterable[Bridge]") -> None:
 
 def _hang_up(account: "Callable[[], Account]", store: "Store", bridge: "Bridge") -> "HangUp":
     from sipkit.bridges import Bridges
-    from sipkit.video import OpenTokVideo
+    from sipkit.video_platform import video_platform
+    from sipkit.voice_calls import hanging_up
 
-    return Bridges(store, lambda: OpenTokVideo(account()), bridge.owner).hang_up(store.room_of(bridge))
+    bridges = Bridges(store, lambda: video_platform(account()), bridge.owner, hang_up_leg=hanging_up(account))
+    return bridges.end(store.room_of(bridge), bridge)

@@ -6,8 +6,9 @@ the call is hung up. Developer.vonage.com, Voice API, "NCCO reference".
 
 from typing import Any, Final
 
+from vonage_voice.models.connect_endpoints import PhoneEndpoint
 from vonage_voice.models.input_types import Dtmf
-from vonage_voice.models.ncco import Conversation, Input, NccoAction, Talk
+from vonage_voice.models.ncco import Connect, Conversation, Input, NccoAction, Talk, Wait
 
 Ncco = list[dict[str, Any]]
 
@@ -20,6 +21,9 @@ SORRY: Final = "Sorry, something went wrong. Please call again later."
 
 INPUT_TIMEOUT: Final = 8
 """Seconds without a key after which what was typed is submitted; the platform allows up to 10."""
+
+SHORTEST_WAIT: Final = 0.1
+"""Seconds; NCCO reference, "wait"."""
 
 
 def join(session_id: str, *, end_on_exit: bool = False) -> Ncco:
@@ -71,6 +75,21 @@ def nothing_typed(event_url: str, pin_length: int) -> Ncco:
 def goodbye(text: str) -> Ncco:
     """Say something last; the platform hangs up after it."""
     return _document(Talk(text=text))
+
+
+def leave() -> Ncco:
+    """Let a leg that nobody wants go without a word: the shortest action there is, and after it the hang-up."""
+    return _document(Wait(timeout=SHORTEST_WAIT))
+
+
+def call_phone(number: str, caller_id: str) -> Ncco:
+    """Connect the leg to a phone, which rings now.
+
+    Args:
+        number: Whom to call, E.164 digits.
+        caller_id: What that phone shows: a number of the account.
+    """
+    return _document(Connect(endpoint=[PhoneEndpoint(number=number)], from_=caller_id))
 
 
 def _document(*actions: NccoAction) -> Ncco:

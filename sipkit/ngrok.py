@@ -17,22 +17,30 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import psutil
 
-from sipkit.errors import AgentMissing, AuthtokenMissing, TunnelTimeout
+from sipkit.errors import AgentMissing, AuthtokenMissing, TunnelError
 from sipkit.ngrok_says import authtokens, hide_in_logs, why, why_silent
-from sipkit.processes import FileLock, ProcessMark, write_private
+from sipkit.processes import ProcessMark
+from sipkit.tunnel_record import (
+    DEADLINE,
+    END_PATIENCE,
+    Health,
+    end_recorded_agent,
+    record,
+    recorded,
+    server_runs,
+    turn,
+)
 
-DEADLINE = 30.0  # seconds: the first call may have to download the agent, about 10 MB
+__all__ = ["DEADLINE", "Agent", "NgrokTunnel", "end_recorded_agent"]
 
-_RECORD = "tunnel.json"
 _NOTHING = {None, "", "nil", "<nil>"}  # what the agent writes after err= when there was none
-_END_PATIENCE = 3.0  # seconds for an agent to end when asked
 
 
 class NgrokTunnel:
@@ -47,16 +55,29 @@ class NgrokTunnel:
         home: The data folder; without it the agent is this object's alone.
     """
 
+    may_change: ClassVar[bool] = True
+
     def __init__(self, authtoken: str | None = None, agent_path: Path | None = None, home: Path | None = None) -> None:
         self._authtoken = authtoken
         self._agent_path = agent_path
         self._home = home
-        self._agent: ProcessMark | None = None
+        self._agent: Agent | None = None
         self._port: int | None = None
         self.url: str | None = None
 
     def __repr__(self) -> str:
         return f"NgrokTunnel({'open' if self.url else 'closed'})"
+
+    def requirements(self) -> list[TunnelError]:
+        """An authtoken, and the program where a path to one was given; elsewhere pyngrok downloads it."""
+        from pyngrok.conf import PyngrokConfig
+
+        missing: list[TunnelError] = []
+        if not authtokens(PyngrokConfig(auth_token=self._authtoken)):
+            missing.append(AuthtokenMissing("ngrok needs an authtoken, and none was found."))
+        if self._agent_path and not self._agent_path.is_file():
+            missing.append(AgentMissing(f"There is no ngrok program at {self._agent_path}."))
+        return missing
 
     def open(self, port: int, deadline: float = DEADLINE) -> str:
         """Start the agent, or use the one that already leads to this port.
@@ -68,15 +89,15 @@ class NgrokTunnel:
             TunnelTimeout: It said neither yes nor no in time; it was ended.
             TunnelRefused: ngrok said no; the message has its error code.
         """
-        if self.url and self._port == port and self._agent and self._agent.alive:
+        if self.url and self._port == port and self._agent and self._agent.process.alive:
             return self.url
         self.close()
         if self._home is None:
             found = self._connect(port, deadline)
         else:
-            with _turn(self._home, deadline):
+            with turn(self._home, deadline):
                 found = self._find_or_connect(self._home, port, deadline)
-        self._agent, self._port, self.url = found.process, port, found.url
+        self._agent, self._port, self.url = found, port, found.url
         return found.url
 
     def _find_or_connect(self, home: Path, port: int, deadline: float) -> "Agent":
@@ -84,8 +105,21 @@ class NgrokTunnel:
         if found is None or not found.leads_to(port):
             end_recorded_agent(home)
             found = self._connect(port, deadline)
-            write_private(home / _RECORD, json.dumps(asdict(found)))
+            record(home, found.process, api_url=found.api_url, url=found.url)
         return found
+
+    def health(self) -> Health:
+        """Whether the agent runs, and the address that it leads to our port now."""
+        if self._agent is None or self._port is None:
+            return Health(alive=False, url=None, saw="it is not open")
+        if not self._agent.process.alive:
+            return Health(alive=False, url=None, saw="The ngrok agent has left.")
+        addresses = self._agent.addresses(self._port)
+        if addresses == []:
+            return Health(alive=False, url=None, saw="The ngrok agent serves no address of ours any more.")
+        if addresses is not None and self.url not in addresses:
+            self.url = addresses[-1]
+        return Health(alive=True, url=self.url)
 
     def close(self) -> None:
         """Let go of the agent; end it, unless the webhook server still runs, which ends it when it leaves."""
@@ -93,8 +127,8 @@ class NgrokTunnel:
         if agent is None:
             return
         if self._home is None:
-            agent.end(_END_PATIENCE)
-        elif not _server_runs(self._home):
+            agent.process.end(END_PATIENCE)
+        elif not server_runs(self._home):
             end_recorded_agent(self._home)
 
     def _connect(self, port: int, deadline: float) -> "Agent":
@@ -109,11 +143,9 @@ class NgrokTunnel:
             startup_timeout=int(deadline) + 5,  # ours is the deadline; this one only counts between log lines
             log_event_callback=lambda line: None if line.err in _NOTHING else said.append(str(line.err)),
         )
+        for problem in self.requirements():
+            raise problem
         tokens = authtokens(config)
-        if not tokens:
-            raise AuthtokenMissing("ngrok needs an authtoken, and none was found.")
-        if self._agent_path and not self._agent_path.is_file():
-            raise AgentMissing(f"There is no ngrok program at {self._agent_path}.")
         hide_in_logs(tokens)
         before = _agents_here(config.ngrok_path)
         answers: queue.SimpleQueue[Agent | Exception] = queue.SimpleQueue()
@@ -144,7 +176,7 @@ class NgrokTunnel:
             if not isinstance(answer, Agent):  # the stop button ends here, too
                 given_up.set()
                 for agent_process in _agents_here(config.ngrok_path) - before:
-                    agent_process.end(_END_PATIENCE)
+                    agent_process.end(END_PATIENCE)
         if isinstance(answer, Agent):
             return answer
         # Not from inside an `except`: pyngrok's exception, with the agent's own words, is not for notebooks.
@@ -170,10 +202,10 @@ class Agent:
     @classmethod
     def recorded(cls, home: Path) -> "Agent | None":
         """The agent `tunnel.json` tells of, running or not; None when it tells of none."""
+        data = recorded(home)
         try:
-            data = json.loads((home / _RECORD).read_text(encoding="utf-8"))
             return cls(int(data["pid"]), float(data["create_time"]), str(data["api_url"]), str(data["url"]))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError):
             return None
 
     @property
@@ -183,47 +215,24 @@ class Agent:
 
     def leads_to(self, port: int) -> bool:
         """Whether it runs, and its API says that our address leads to this port."""
-        if not self.process.alive:
-            return False
+        return self.process.alive and self.url in (self.addresses(port) or [])
+
+    def addresses(self, port: int) -> list[str] | None:
+        """The public addresses that its API says lead to this port; None when the API says nothing sensible."""
         api = urlsplit(self.api_url)
         connection = http.client.HTTPConnection(api.hostname or "127.0.0.1", api.port, timeout=2.0)
         try:
             connection.request("GET", "/api/endpoints")
             endpoints = json.loads(connection.getresponse().read())["endpoints"]
-            return any(
-                str(endpoint["url"]).rstrip("/") == self.url
-                and endpoint["upstream"]["url"] == f"http://127.0.0.1:{port}"
+            return [
+                str(endpoint["url"]).rstrip("/")
                 for endpoint in endpoints
-            )
+                if endpoint["upstream"]["url"] == f"http://127.0.0.1:{port}"
+            ]
         except (OSError, ValueError, TypeError, KeyError, http.client.HTTPException):
-            return False
+            return None
         finally:
             connection.close()
-
-
-def end_recorded_agent(home: Path) -> None:
-    """End the agent that `tunnel.json` tells of, if it still runs. The webhook server's last act, too."""
-    if agent := Agent.recorded(home):
-        agent.process.end(_END_PATIENCE)
-    (home / _RECORD).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _turn(home: Path, patience: float) -> Iterator[None]:
-    lock = FileLock(home / "tunnel.lock")
-    if not lock.acquire(patience):
-        raise TunnelTimeout("Another notebook is opening the tunnel and does not finish.")
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _server_runs(home: Path) -> bool:
-    lock = FileLock(home / "server.lock")
-    free = lock.acquire()
-    lock.release()
-    return not free
 
 
 def _agents_here(path: str) -> set[ProcessMark]:

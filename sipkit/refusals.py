@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 TIMEOUT = (3.05, 10.0)
 """Seconds to connect, and seconds of silence while waiting for an answer."""
 
+_CHECK_APPLICATION = (
+    "Check VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY in .env: they are the id and the private key of one "
+    "application (dashboard, Applications) that has the Video capability. And check this machine's clock."
+)
 _CHECK_VIDEO_KEYS = (
     "Check VIDEO_API_KEY and VIDEO_API_SECRET in .env: they are the key and secret of one OpenTok "
     "project (dashboard, Projects), not of your Vonage account."
@@ -88,6 +92,12 @@ def refused(what: str) -> AuthenticationRefused:
     return AuthenticationRefused(message, _CHECK_VIDEO_KEYS)
 
 
+def application_refused(what: str) -> AuthenticationRefused:
+    """The application's id or its private key is wrong, or its clock."""
+    message = f"The platform refused the application's credentials when asked to {what}."
+    return AuthenticationRefused(message, _CHECK_APPLICATION)
+
+
 def unreachable(what: str, status: int | None = None) -> PlatformUnreachable:
     """No answer, or the answer of a broken platform."""
     saw = f"it answered HTTP {status}" if status else "no answer came"
@@ -110,7 +120,7 @@ def dial_failure(error: Exception) -> PlatformError:
     # A gateway in front of the platform that gave up waiting does not know what became of the dial.
     if isinstance(error, RequestError) and status not in {HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}:
         return unreachable("dial", status)
-    if isinstance(error, requests.RequestException) and _never_sent(error):
+    if isinstance(error, requests.RequestException) and never_sent(error):
         return unreachable("dial")
     return dial_uncertain()
 
@@ -143,12 +153,25 @@ def says_session_gone(body: str) -> bool:
 def _dial_refused(text: str) -> PlatformError:
     """Tell 404, 409 and 400 apart; the SDK keeps the status only in its own fixed sentences."""
     if "does not exist" in text:
-        return SessionGone("The platform does not know the session.")
-    if "Media Router" in text:
-        return DialRefused(
-            "The session is not routed, and SIP calls need the media router.",
-            "Open a room under a new name: board.open_room creates routed sessions.",
-        )
+        return session_unknown()
+    return not_routed() if "Media Router" in text else address_refused()
+
+
+def session_unknown() -> SessionGone:
+    """A dial's 404: nothing was placed."""
+    return SessionGone("The platform does not know the session.")
+
+
+def not_routed() -> DialRefused:
+    """A dial's 409: nothing was placed."""
+    return DialRefused(
+        "The session is not routed, and SIP calls need the media router.",
+        "Open a room under a new name: board.open_room creates routed sessions.",
+    )
+
+
+def address_refused() -> DialRefused:
+    """A dial's 400: nothing was placed."""
     return DialRefused(
         "The platform refused the SIP address or its options.",
         "Check CONFERENCE_NUMBER in .env: digits only, with country code, as 12025550100.",
@@ -160,7 +183,7 @@ def _status(error: Exception) -> int | None:
     return error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else None
 
 
-def _never_sent(error: "requests.RequestException") -> bool:
+def never_sent(error: "requests.RequestException") -> bool:
     """Tell whether a request surely never reached anybody. In doubt it did."""
     import requests
     from urllib3 import exceptions

@@ -60,6 +60,9 @@ class Bridge:
         ended_at: When it ended, or None while it lives.
         reason: Why it ended, or None while it lives.
         dialler: Who placed the dial: the owner, or a room page that dialled for it; empty if unknown.
+        number: Whom a direct call is for, E.164 digits, kept out of the repr; None: the conference number.
+        caller_id: The number that a direct call shows, if it is another than the conference number.
+        nonce: What the dial says of itself to the answer webhook, so that its leg is known; empty in an old record.
     """
 
     id: int
@@ -73,11 +76,19 @@ class Bridge:
     ended_at: datetime | None
     reason: str | None
     dialler: str = ""
+    number: str | None = field(default=None, repr=False)
+    caller_id: str | None = field(default=None, repr=False)
+    nonce: str = field(default="", repr=False)
 
     @property
     def living(self) -> bool:
         """True until it ended."""
         return self.ended_at is None
+
+    @property
+    def masked_number(self) -> str:
+        """The last four digits of a direct call's number; empty for the conference number."""
+        return mask_number(self.number) if self.number else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def config_hash(settings: Settings) -> str:
 
 def project_of(settings: Settings) -> str:
     """The platform account a server's bridges are on, as far as the settings tell."""
-    return f"{settings.mode}:{settings.video_api_key or ''}"
+    return f"{settings.mode}:{settings.chosen_environment}:{settings.video_project}"
 
 
 def _health_at(port: int) -> dict[str, Any] | None:

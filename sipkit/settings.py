@@ -4,6 +4,9 @@ No credentials means the sandbox. A whole set of credentials means the live acco
 is an error that names the other half. `SIPKIT_MODE` overrides: `sandbox` ignores every
 credential, so whatever `.env` holds, nothing can be billed.
 
+A set is the account (key, secret, number) and one of Vonage's two video environments: OpenTok (a project's key
+and secret) or unified (an application's id and private key). With both, VIDEO_ENVIRONMENT must say which.
+
 Every name is accepted in capitals (`VIDEO_API_KEY`); the six names of the 2021 tutorial are
 accepted as they were (`videoApiKey`). The environment wins over `.env`.
 """
@@ -11,35 +14,41 @@ accepted as they were (`videoApiKey`). The environment wins over `.env`.
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sipkit import setting_forms as forms
 from sipkit.errors import MissingCredential, SettingsError
 
 Mode = Literal["sandbox", "live"]
+VideoEnvironment = Literal["opentok", "unified"]
+TunnelKind = Literal["ngrok", "ssh", "cloudflared", "static"]
 
-REQUIRED: Final = (
-    "video_api_key",
-    "video_api_secret",
-    "voice_api_key",
-    "voice_api_secret",
-    "conference_number",
-)
-"""Without any one of these there is no live account to talk to."""
+ACCOUNT: Final = ("voice_api_key", "voice_api_secret", "conference_number")
+VIDEO: Final = {
+    "opentok": ("video_api_key", "video_api_secret"),
+    "unified": ("vonage_application_id", "vonage_private_key"),
+}
+REQUIRED: Final = (*VIDEO["opentok"], *ACCOUNT)
+"""Without any one of these, or of those of the unified environment, there is no live account to talk to."""
 
-CREDENTIALS: Final = (*REQUIRED, "vonage_application_id", "vonage_private_key", "signature_secret")
+CREDENTIALS: Final = (*REQUIRED, *VIDEO["unified"], "signature_secret")
 """Any one of these means that the live account is wanted."""
+
+API_URLS: Final = ("video_api_url", "voice_api_url", "account_api_url")
+
+ANYBODY: Final = "yes, let anybody call my webhooks"
+"""What ALLOW_UNSIGNED_WEBHOOKS must say; a mere "yes" is too easily written by mistake."""
 
 _SHORT_NAMES: Final = {"mode": "sipkit_mode", "home": "sipkit_home", "store_url": "sipkit_store_url"}
 
 
-def _tutorial(capital: str, camel: str) -> AliasChoices:
-    return AliasChoices(capital, camel)
+def _tutorial(capital: str, camel: str) -> Any:
+    return Field(None, validation_alias=AliasChoices(capital, camel))
 
 
 class Settings(BaseSettings):
@@ -51,14 +60,26 @@ class Settings(BaseSettings):
         voice_api_key: The *account's* API key (not an application's); also the SIP user name.
         voice_api_secret: Its secret; also the SIP password.
         conference_number: The number that phones and the bridge dial; E.164 digits without ``+``.
-        vonage_application_id: The voice application to point at the webhook server.
-        vonage_private_key: The application's private key. Nothing uses it yet: it belongs to the unified
-            Vonage Video environment, which is not supported.
+        video_environment: Which of the two video environments is meant; None: the one whose credentials are
+            there, and OpenTok in the sandbox.
+        vonage_application_id: The voice application to point at the webhook server; for the unified environment
+            it is the video project, too.
+        vonage_private_key: The application's private key (PKCS #8 PEM); given as text or as a path.
         signature_secret: The account's signature secret, which signs the webhooks. The webhook server needs it;
             rooms and tokens do not.
+        allow_unsigned_webhooks: Live, the webhook server starts without a signature secret only if this says so
+            in the words of `ANYBODY`.
         server_url: A public address that leads to `webhook_port`, if there is one already. In the sandbox only
             an address of this machine counts, and only for a server started by hand.
-        ngrok_authtoken: For the tunnel, when there is no such address.
+        tunnel: Which way a public address is made; None: `server_url` if there is one, else ngrok.
+        ngrok_authtoken: For ngrok's tunnel.
+        ssh_tunnel: user@host or user@host:port of the SSH relay, for the tunnel of that kind.
+        call_prefixes: Country prefixes that direct calls may go to, as digits with a space between; None: the
+            country of the conference number.
+        video_api_url: The video side's API at another address than Vonage's own.
+        voice_api_url: The voice side's, likewise.
+        account_api_url: The account's (numbers, balance), likewise.
+        api_ca_file: A certificate authority those addresses are trusted by, in place of the public ones.
         pin_length: Digits of a PIN, 4 to 10.
         webhook_port: Port of the webhook server on 127.0.0.1; 0 takes any free one.
         project_root: The folder that `.env` and relative paths belong to.
@@ -72,24 +93,33 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    sipkit_mode: Mode | None = None
+    project_root: Path = Field(default_factory=Path.cwd, validation_alias="SIPKIT_PROJECT_ROOT")
+    sipkit_mode: Annotated[Mode | None, forms.Word] = None
     sipkit_home: Path | None = None
     sipkit_store_url: SecretStr | None = None
 
-    video_api_key: str | None = Field(None, validation_alias=_tutorial("VIDEO_API_KEY", "videoApiKey"))
-    video_api_secret: SecretStr | None = Field(None, validation_alias=_tutorial("VIDEO_API_SECRET", "videoApiSecret"))
-    voice_api_key: str | None = Field(None, validation_alias=_tutorial("VOICE_API_KEY", "voiceApiKey"))
-    voice_api_secret: SecretStr | None = Field(None, validation_alias=_tutorial("VOICE_API_SECRET", "voiceApiSecret"))
-    conference_number: str | None = Field(None, validation_alias=_tutorial("CONFERENCE_NUMBER", "conferenceNumber"))
-    vonage_application_id: str | None = None
-    vonage_private_key: SecretStr | None = None
-    signature_secret: SecretStr | None = None
+    video_environment: Annotated[VideoEnvironment | None, forms.Word] = None
+    video_api_key: forms.Text = _tutorial("VIDEO_API_KEY", "videoApiKey")
+    video_api_secret: forms.Secret = _tutorial("VIDEO_API_SECRET", "videoApiSecret")
+    voice_api_key: forms.Text = _tutorial("VOICE_API_KEY", "voiceApiKey")
+    voice_api_secret: forms.Secret = _tutorial("VOICE_API_SECRET", "voiceApiSecret")
+    conference_number: forms.Number = _tutorial("CONFERENCE_NUMBER", "conferenceNumber")
+    vonage_application_id: forms.Text = None
+    vonage_private_key: forms.PrivateKey = None
+    signature_secret: forms.Secret = None
+    allow_unsigned_webhooks: forms.Text = None
 
-    server_url: str | None = Field(None, validation_alias=_tutorial("SERVER_URL", "serverUrl"))
-    ngrok_authtoken: SecretStr | None = None
+    tunnel: Annotated[TunnelKind | None, forms.Word] = None
+    server_url: forms.Address = _tutorial("SERVER_URL", "serverUrl")
+    ngrok_authtoken: forms.Secret = None
+    ssh_tunnel: forms.Text = None
     pin_length: int = Field(4, ge=4, le=10)
     webhook_port: int = Field(0, ge=0, le=65535)
-    project_root: Path = Field(default_factory=Path.cwd, validation_alias="SIPKIT_PROJECT_ROOT")
+    call_prefixes: forms.Prefixes = None
+    video_api_url: forms.ApiAddress = None
+    voice_api_url: forms.ApiAddress = None
+    account_api_url: forms.ApiAddress = None
+    api_ca_file: forms.ExistingFile = None
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -125,6 +155,30 @@ class Settings(BaseSettings):
         if self.sipkit_mode is not None:
             return self.sipkit_mode
         return "live" if any(getattr(self, name) for name in CREDENTIALS) else "sandbox"
+
+    @property
+    def chosen_environment(self) -> VideoEnvironment:
+        """The video environment in use: as VIDEO_ENVIRONMENT says, else the one whose credentials are there."""
+        if self.video_environment is not None:
+            return self.video_environment
+        opentok, unified = (any(getattr(self, name) for name in VIDEO[each]) for each in ("opentok", "unified"))
+        return "unified" if unified and not opentok and self.vonage_private_key is not None else "opentok"
+
+    @property
+    def video_project(self) -> str:
+        """The live account's video project: an API key, or an application's id; empty in the sandbox."""
+        return getattr(self, VIDEO[self.chosen_environment][0]) or ""
+
+    @property
+    def platform_is_local(self) -> bool:
+        """True if who answers is on this machine: the sandbox, or a stand-in that is asked as if it were live."""
+        urls = [url for name in API_URLS if (url := getattr(self, name))]
+        return self.mode == "sandbox" or any(forms.loopback(urlsplit(url).hostname or "") for url in urls)
+
+    @property
+    def unsigned_webhooks_allowed(self) -> bool:
+        """True if the settings let anybody call the webhooks, in so many words."""
+        return (self.allow_unsigned_webhooks or "").strip(" .").casefold() == ANYBODY
 
     @property
     def home(self) -> Path:
@@ -168,7 +222,16 @@ class Settings(BaseSettings):
         """Raise MissingCredential when only some of the live account's credentials are there."""
         if self.mode == "sandbox":
             return
-        missing = [name.upper() for name in REQUIRED if not getattr(self, name)]
+        whole = [name for name, needed in VIDEO.items() if all(getattr(self, each) for each in needed)]
+        if self.video_environment is None and len(whole) > 1:
+            names = " and ".join(", ".join(each.upper() for each in VIDEO[name]) for name in whole)
+            raise SettingsError(
+                f"There are credentials of both video environments ({names}).",
+                "Set VIDEO_ENVIRONMENT=opentok or VIDEO_ENVIRONMENT=unified in .env: sessions of one mean nothing "
+                "in the other.",
+            )
+        wanted = VIDEO[self.chosen_environment]
+        missing = [name.upper() for name in (*wanted, *ACCOUNT) if not getattr(self, name)]
         if missing:
             given = [name.upper() for name in CREDENTIALS if getattr(self, name)]
             because = f" ({', '.join(given)} is there)" if given else ""
@@ -188,49 +251,6 @@ class Settings(BaseSettings):
             return values
         ignored = {_flat(name) for name in CREDENTIALS}
         return {name: value for name, value in values.items() if _flat(name) not in ignored}
-
-    @field_validator("sipkit_mode", mode="before")
-    @classmethod
-    def _mode_in_any_case(cls, value: Any) -> Any:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("video_api_key", "voice_api_key", "vonage_application_id")
-    @classmethod
-    def _without_space(cls, value: str | None) -> str | None:
-        return value.strip() or None if value is not None else None
-
-    @field_validator("video_api_secret", "voice_api_secret", "signature_secret", "ngrok_authtoken")
-    @classmethod
-    def _secret_without_space(cls, value: SecretStr | None) -> SecretStr | None:
-        stripped = value.get_secret_value().strip() if value is not None else ""
-        return SecretStr(stripped) if stripped else None
-
-    @field_validator("conference_number")
-    @classmethod
-    def _e164_digits(cls, value: str | None) -> str | None:
-        """Accept ``+1 (202) 555-0100`` as people write it; keep ``12025550100`` (ITU-T E.164)."""
-        if value is None:
-            return None
-        digits = re.sub(r"[\s().-]", "", value).removeprefix("+")
-        if not re.fullmatch(r"[1-9][0-9]{6,14}", digits):
-            raise ValueError("must be a whole international number, such as 12025550100 (7 to 15 digits)")
-        return digits
-
-    @field_validator("server_url")
-    @classmethod
-    def _address_without_path(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        rule = "must be http:// or https:// and a host, without path, query or password"
-        try:
-            parts = urlsplit(value.strip())
-            host, _port = parts.hostname, parts.port
-        except ValueError:
-            raise ValueError(rule) from None
-        plain = not (parts.query or parts.fragment or parts.username or parts.password)
-        if parts.scheme not in {"http", "https"} or not host or parts.path not in {"", "/"} or not plain:
-            raise ValueError(rule)
-        return f"{parts.scheme}://{parts.netloc}"
 
 
 def find_project_root(start: Path) -> Path:

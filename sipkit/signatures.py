@@ -4,7 +4,7 @@ Vonage signs each webhook with the account's signature secret: `Authorization: B
 with the claims iat, jti, iss ("Vonage"), payload_hash, api_key and application_id
 (developer.vonage.com, "Signed webhooks"). The library checks the signature; all that makes the
 signature mean something is checked here. A token stays good for five minutes and only for the
-same body; the same request sent twice is accepted twice, for the platform itself repeats some.
+same body; that the same request sent twice has one effect is the business of `sipkit.replays`.
 
 The payload hash, hex SHA-256:
     POST  of the body as received, byte by byte;
@@ -17,6 +17,7 @@ The payload hash, hex SHA-256:
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ CLOCK_LEEWAY: Final = 30.0
 """Seconds the platform's clock may be ahead of ours."""
 
 MAX_HEADER_LENGTH: Final = 8192
+_ID: Final = re.compile(r"[!-~]{1,100}")  # a UUID at Vonage; what is longer or unprintable is no database's key
 REQUIRED_CLAIMS: Final = ("iat", "jti", "iss", "payload_hash", "api_key", "application_id")
 
 
@@ -83,8 +85,10 @@ def verify(
     _check_time(claims, now)
     if claims["iss"] != ISSUER:
         raise SignatureRefused("The token was not issued by Vonage.")
-    if not isinstance(claims["jti"], str) or not claims["jti"]:
-        raise SignatureRefused("The token has no id.")
+    if not isinstance(claims["jti"], str) or not _ID.fullmatch(claims["jti"]):
+        raise SignatureRefused("The token has no proper id.")
+    if "aud" in claims:  # Vonage's have none; one meant for somebody is not for us (RFC 7519, 4.1.3)
+        raise SignatureRefused("The token is meant for somebody else.")
     if not _same(claims["api_key"], api_key):
         raise SignatureRefused("The token is for another account.")
     if application_id and not _same(claims["application_id"], application_id):

@@ -18,6 +18,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from sipkit.direct_calls import DirectCalls
 from sipkit.errors import PlatformError, RoomNotFound, SipkitError, WaitTimeout
 from sipkit.lookout import Lookout
 from sipkit.rooms import Bridge, Caller, HangUp, Room
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _PHONES_LEAVE_WITHIN = 2.0
 
 
-class Switchboard(Lookout):
+class Switchboard(Lookout, DirectCalls):
     """Rooms, bridges and callers of one project, in the sandbox or live.
 
     Made by `from_env`. Close it, or use it in a `with` block: closing hangs up what it dialled.
@@ -48,12 +49,13 @@ class Switchboard(Lookout):
 
     def __init__(self, settings: "Settings", cloud: "Cloud", store: "Store") -> None:
         from sipkit.bridges import Bridges
+        from sipkit.voice_calls import hanging_up
 
         self.owner = uuid.uuid4().hex
         self._settings = settings
         self._cloud = cloud
         self._store = store
-        self._bridges = Bridges(store, self._video, self.owner)
+        self._bridges = Bridges(store, self._video, self.owner, hang_up_leg=hanging_up(cloud.account))
         self._seen_account: Account | None = None
         self._platform: VideoPlatform | None = None
         self._door: FrontDoor | None = None
@@ -164,9 +166,11 @@ class Switchboard(Lookout):
         """
         with contextlib.suppress(RoomNotFound):
             room = self._room(room)
-            outcome = self._bridges.hang_up(room)
-            if self._store.living_bridge(room) is not None:
-                raise PlatformError(outcome.reason, "Hang up again, then close the room.")
+            for bridge in self._bridges.living(room):
+                outcome = self._bridges.end(room, bridge)
+                now = self._store.bridge(bridge.id)
+                if now is not None and now.living:
+                    raise PlatformError(outcome.reason, "Hang up again, then close the room.")
             if self._store.close_room(room.name):
                 self._store.record("room", f"Room {room.name!r} was closed.", room.id)
 
@@ -316,7 +320,7 @@ class Switchboard(Lookout):
         for bridge in self._store.living_bridges([self.owner]):
             room = self._store.room_of(bridge)
             try:
-                hung_up = self._bridges.hang_up(room).hung_up
+                hung_up = self._bridges.end(room, bridge).hung_up
             except SipkitError as error:
                 problem = problem or error
                 self._store.record("hang-up", f"Room {room.name!r}: {error.message}", room.id)
@@ -349,11 +353,11 @@ class Switchboard(Lookout):
         return self._cloud.account()
 
     def _video(self) -> "VideoPlatform":
-        from sipkit.video import OpenTokVideo
+        from sipkit.video_platform import video_platform
 
         account = self._cloud.account()
         if self._platform is None or account != self._seen_account:
-            self._platform, self._seen_account = OpenTokVideo(account), account
+            self._platform, self._seen_account = video_platform(account), account
         return self._platform
 
     def _room(self, room: Room | str) -> Room:

@@ -1,24 +1,41 @@
 """A public address for the webhook server, so that Vonage's requests reach a laptop.
 
-One protocol, three ways:
+One protocol, `requirements`, `open`, `health`, `close`, and several ways, chosen by TUNNEL:
 
-    NoTunnel        the sandbox is on this machine and needs none
-    StaticTunnel    SERVER_URL: the learner's own address already leads here
-    NgrokTunnel     the ngrok agent, through pyngrok (see `ngrok`)
+    NoTunnel            the sandbox is on this machine and needs none
+    StaticTunnel        SERVER_URL: the learner's own address already leads here
+    NgrokTunnel         the ngrok agent, through pyngrok (see `ngrok`)
+    SshTunnel           `ssh -R` to the relay of SSH_TUNNEL (see `ssh_tunnel`)
+    CloudflaredTunnel   Cloudflare's program, where it is installed (see `cloudflared`)
 
 Whichever it is: before a number is pointed at the address, `require_arrival` sees that it leads here.
 """
 
 import json
 import time
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from sipkit.cloudflared import CloudflaredTunnel
 from sipkit.errors import SettingsError, TunnelError
-from sipkit.ngrok import DEADLINE, NgrokTunnel
+from sipkit.ngrok import NgrokTunnel
 from sipkit.refusals import on_this_machine, proxies_for
-from sipkit.settings import Settings
+from sipkit.settings import Settings, TunnelKind
+from sipkit.ssh_tunnel import RELAYS, SshTunnel
+from sipkit.tunnel_record import DEADLINE, Health
 
-__all__ = ["NgrokTunnel", "NoTunnel", "StaticTunnel", "Tunnel", "check_server_url", "require_arrival", "tunnel_for"]
+__all__ = [
+    "CloudflaredTunnel",
+    "Health",
+    "NgrokTunnel",
+    "NoTunnel",
+    "SshTunnel",
+    "StaticTunnel",
+    "Tunnel",
+    "check_server_url",
+    "require_arrival",
+    "tunnel_for",
+    "tunnel_kind",
+]
 
 _ATTEMPTS = 4  # a tunnel opened just now may need a moment
 _PAUSE = 0.5  # seconds between two of them
@@ -30,13 +47,24 @@ _NO_BROWSER = {"ngrok-skip-browser-warning": "1"}  # ngrok.com/docs/errors/err_n
 class Tunnel(Protocol):
     """A way from the internet to a port of this machine."""
 
+    may_change: ClassVar[bool]
+    """Whether the address may change, or the tunnel end, while nobody here does anything."""
+
     @property
     def url(self) -> str | None:
         """The public address while the tunnel is open, without a slash at the end."""
         ...
 
+    def requirements(self) -> list[TunnelError]:
+        """What is missing before it can be opened, as `open` would raise it; empty when nothing is."""
+        ...
+
     def open(self, port: int, deadline: float = DEADLINE) -> str:
         """Lead a public address to 127.0.0.1:`port`, within `deadline` seconds; give the address."""
+        ...
+
+    def health(self) -> Health:
+        """How it is at the moment; quick, and never raises."""
         ...
 
     def close(self) -> None:
@@ -44,23 +72,37 @@ class Tunnel(Protocol):
         ...
 
 
-class NoTunnel:
-    """The sandbox calls 127.0.0.1 itself."""
+class _Fixed:
+    """What needs no program: the address stands, and nothing can be seen of it from here."""
+
+    may_change: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.url: str | None = None
 
-    def open(self, port: int, deadline: float = DEADLINE) -> str:  # noqa: ARG002 - the protocol's
-        """Give the server's own address."""
-        self.url = f"http://127.0.0.1:{port}"
-        return self.url
+    def requirements(self) -> list[TunnelError]:
+        """Nothing."""
+        return []
+
+    def health(self) -> Health:
+        """Open or not; whether it leads here, `require_arrival` sees."""
+        return Health(alive=self.url is not None, url=self.url, saw="" if self.url else "it is not open")
 
     def close(self) -> None:
         """Forget the address."""
         self.url = None
 
 
-class StaticTunnel:
+class NoTunnel(_Fixed):
+    """The sandbox calls 127.0.0.1 itself."""
+
+    def open(self, port: int, deadline: float = DEADLINE) -> str:  # noqa: ARG002 - the protocol's
+        """Give the server's own address."""
+        self.url = f"http://127.0.0.1:{port}"
+        return self.url
+
+
+class StaticTunnel(_Fixed):
     """An address that leads here by somebody else's doing: a reverse proxy, frp, a port forwarding.
 
     Args:
@@ -68,17 +110,13 @@ class StaticTunnel:
     """
 
     def __init__(self, server_url: str) -> None:
+        super().__init__()
         self._server_url = server_url.rstrip("/")
-        self.url: str | None = None
 
     def open(self, port: int, deadline: float = DEADLINE) -> str:  # noqa: ARG002 - the protocol's
         """Give the public address; that it leads to `port` is its owner's care."""
         self.url = self._server_url
         return self.url
-
-    def close(self) -> None:
-        """Forget the address."""
-        self.url = None
 
 
 def check_server_url(settings: Settings) -> None:
@@ -87,9 +125,10 @@ def check_server_url(settings: Settings) -> None:
     Raises:
         SettingsError: It is an address of this machine only, or the server's port is not settled.
     """
-    if settings.mode == "sandbox" or not settings.server_url:
+    if settings.mode == "sandbox" or not settings.server_url or tunnel_kind(settings) not in {"static", "ssh"}:
         return
-    if on_this_machine(settings.server_url):
+    # A platform on this machine, asked as if it were live, reaches what is on this machine.
+    if on_this_machine(settings.server_url) and not settings.platform_is_local:
         raise SettingsError(
             f"SERVER_URL is {settings.server_url}, which only programs on this machine reach.",
             "Set SERVER_URL in .env to an address that Vonage reaches, or leave it empty and set NGROK_AUTHTOKEN.",
@@ -157,11 +196,34 @@ def _arrives(url: str, instance: str) -> str:
     return "" if told == instance else "another webhook server answers there"
 
 
+def tunnel_kind(settings: Settings) -> TunnelKind:
+    """Which way TUNNEL asks for; without it, SERVER_URL if there is one, else ngrok."""
+    return settings.tunnel or ("static" if settings.server_url else "ngrok")
+
+
 def tunnel_for(settings: Settings) -> Tunnel:
-    """The tunnel these settings ask for."""
+    """The tunnel these settings ask for.
+
+    Raises:
+        SettingsError: TUNNEL asks for one, and what it needs is not set.
+    """
     if settings.mode == "sandbox":
         return NoTunnel()
-    if settings.server_url:
+    kind = tunnel_kind(settings)
+    if kind == "static":
+        if not settings.server_url:
+            raise SettingsError("TUNNEL is static, and SERVER_URL is not set.", "Set SERVER_URL in .env.")
         return StaticTunnel(settings.server_url)
+    if kind == "ssh":
+        if not settings.ssh_tunnel:
+            message = "TUNNEL is ssh, and SSH_TUNNEL does not say which relay."
+            raise SettingsError(message, f"Set SSH_TUNNEL in .env to user@host of your own host or of {_relays()}.")
+        return SshTunnel(settings.ssh_tunnel, settings.home, settings.server_url)
+    if kind == "cloudflared":
+        return CloudflaredTunnel(settings.home)
     token = settings.ngrok_authtoken
     return NgrokTunnel(token.get_secret_value() if token else None, home=settings.home)
+
+
+def _relays() -> str:
+    return f"{', '.join(RELAYS[:-1])} or {RELAYS[-1]}"

@@ -1,24 +1,23 @@
 """The video side: create a session, make a token, dial the conference number into it, hang up.
 
-One protocol, `VideoPlatform`, and one implementation, `OpenTokVideo`, over the `opentok` SDK. It is used
-alike for Vonage and for the sandbox: only the address in the account differs. The SDK is imported at the
-first call, because the webhook server and `import sipkit` have no use for it.
+One protocol, `VideoPlatform`, and here its implementation for the OpenTok environment, over the `opentok` SDK;
+`sipkit.unified_video` has the one for Vonage's unified environment. Each is used alike for Vonage and for the
+sandbox: only the address in the account differs. The SDK is imported at the first call, because the webhook server
+and `import sipkit` have no use for it.
 
 What the SDK leaves to its caller is done here and in `sipkit.refusals`: time limits, no proxy on the way to
 this machine, typed errors, and no second try of a dial whose answer was lost.
 """
 
-import json
 import logging
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sipkit.errors import DialRefused, PlatformError, SessionGone, SettingsError
+from sipkit.errors import PlatformError, SessionGone, SettingsError
 from sipkit.refusals import (
     TIMEOUT,
     asking,
@@ -29,14 +28,12 @@ from sipkit.refusals import (
     says_session_gone,
     unreachable,
 )
+from sipkit.sip_leg import SipLeg, dial_headers
 
 if TYPE_CHECKING:
     import requests
 
     from sipkit.cloud import Account
-
-SIP_HOST = "sip.nexmo.com"
-"""Where the Voice API takes calls for its numbers (Vonage, Programmable SIP: "SIP connect")."""
 
 HOUR = 3600.0
 
@@ -78,7 +75,7 @@ class VideoPlatform(Protocol):
     def token(self, session_id: str, role: str = ..., data: str = ..., expires_in: float = ...) -> str:
         """Make a token for a client of a session."""
 
-    def dial(self, session_id: str) -> Dialed:
+    def dial(self, session_id: str, nonce: str = ...) -> Dialed:
         """Call the conference number into a session."""
 
     def connections(self, session_id: str) -> list[SessionConnection] | None:
@@ -91,7 +88,7 @@ class VideoPlatform(Protocol):
         """End a connection; False if it was gone already."""
 
 
-class OpenTokVideo:
+class OpenTokVideo(SipLeg):
     """The OpenTok environment of the Vonage Video API, through its Python SDK.
 
     Args:
@@ -106,19 +103,14 @@ class OpenTokVideo:
         if re.search(r"[.]\w+$", account.video_api_secret.get_secret_value()):
             raise SettingsError(
                 "VIDEO_API_SECRET ends like a file name, so it cannot be the secret of an OpenTok project.",
-                "Put the project's secret there (40 characters, no dot). An application id with a key file "
-                "belongs to Vonage's unified Video API, which this version does not speak.",
+                "Put the project's secret there (40 characters, no dot). An application's id and key file belong in "
+                "VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY: that is Vonage's unified environment.",
             )
-        self._account = account
+        super().__init__(account)
         self._made: Any = None
 
     def __repr__(self) -> str:
         return f"<OpenTokVideo {self._account.mode}>"
-
-    @property
-    def sip_uri(self) -> str:
-        """The address the platform dials: the conference number at the Voice API, signalling over TLS."""
-        return f"sip:{self._account.conference_number}@{SIP_HOST};transport=tls"
 
     def create_session(self) -> str:
         """Create a routed session: SIP calls need the media router, and a relayed one answers 409 to a dial.
@@ -183,44 +175,14 @@ class OpenTokVideo:
                 "Keep the data below 1000 characters and the life below 30 days.",
             ) from None
 
-    def sip_token(self, session_id: str) -> str:
-        """Make the token the SIP leg enters the session with: a publisher whose data says that it is SIP.
-
-        The data is the tutorial's, as valid JSON, so that web clients can tell the bridge from people.
-        """
-        number = self._account.conference_number
-        return self.token(session_id, data=json.dumps({"sip": True, "role": "client", "name": number}))
-
-    def sip_options(self, *, secure: bool = False, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Build the options of a dial, as the SDK sends them on.
-
-        Args:
-            secure: Encrypt the audio too (SRTP). `transport=tls` in the address protects signalling only.
-            headers: Extra SIP headers; names start with X- and not with X-Nexmo, which the Voice API keeps.
-
-        Raises:
-            DialRefused: A header the Voice API would not hand on.
-        """
-        for name in headers or {}:
-            if not re.fullmatch(r"X-(?!Nexmo)[A-Za-z0-9-]+", name, re.IGNORECASE):
-                raise DialRefused(
-                    f"The SIP header {name!r} would not reach the webhooks.",
-                    "Use names that start with X- and not with X-Nexmo.",
-                )
-        return {
-            "from": f"{self._account.conference_number}@{SIP_HOST}",
-            "headers": dict(headers or {}),
-            "auth": {
-                "username": self._account.voice_api_key,
-                "password": self._account.voice_api_secret.get_secret_value(),
-            },
-            "secure": secure,
-        }
-
-    def dial(self, session_id: str, *, secure: bool = False, headers: Mapping[str, str] | None = None) -> Dialed:
+    def dial(self, session_id: str, nonce: str = "") -> Dialed:
         """Have the platform call the conference number and bridge that call into a session.
 
         Exactly one request is sent, whatever happens: each leg that is placed is billed.
+
+        Args:
+            session_id: The session.
+            nonce: What the leg says of itself to the answer webhook (`sip_leg.DIAL_HEADER`).
 
         Raises:
             AuthenticationRefused: Wrong project key or secret (403). Wrong *Voice* credentials are not seen
@@ -230,7 +192,7 @@ class OpenTokVideo:
             PlatformUnreachable: The request surely did not arrive, or the platform says that it failed.
             DialUncertain: The request was sent and its answer lost; the call may be on its way.
         """
-        outcome = self._dial_once(session_id, secure, headers)
+        outcome = self._dial_once(session_id, nonce)
         # Raised here and not where it was caught: a library's exception carries the request, and so would
         # the chain of this one.
         if isinstance(outcome, PlatformError):
@@ -317,11 +279,11 @@ class OpenTokVideo:
             self._made = client
         return self._made
 
-    def _dial_once(self, session_id: str, secure: bool, headers: Mapping[str, str] | None) -> Dialed | PlatformError:
+    def _dial_once(self, session_id: str, nonce: str) -> Dialed | PlatformError:
         import requests
         from opentok.exceptions import OpenTokException
 
-        options, token = self.sip_options(secure=secure, headers=headers), self.sip_token(session_id)
+        options, token = self.sip_options(headers=dial_headers(nonce)), self.sip_token(session_id)
         try:
             call = self._client.dial(session_id, token, self.sip_uri, options)
         # ValueError and AttributeError: a 200 whose body is no JSON object.

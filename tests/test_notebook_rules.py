@@ -1,7 +1,6 @@
 """The lessons keep their rules, the rules catch who breaks them, and strict nbval notices a changed word."""
 
 import copy
-import importlib.util
 import json
 import os
 import re
@@ -10,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from tests.standins.tool import tool
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -21,17 +21,6 @@ SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 NBVAL_SECONDS = 120
 
 Content = dict[str, Any]
-
-
-def tool(name: str) -> ModuleType:
-    """Import a script of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 rules = tool("check_notebooks")

@@ -194,5 +194,5 @@ def test_make_lists_its_targets() -> None:
     if not shutil.which("make"):
         pytest.skip("make is not installed")
     listing = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for target in ("lab", "demo", "test", "notebooks", "bench", "lint", "clean"):
+    for target in ("lab", "demo", "test", "notebooks", "bench", "lint", "live-check", "clean"):
         assert re.search(rf"make {target}\s+\w.+", listing)

@@ -23,7 +23,7 @@ from sipkit.http_server import http_server, listen, with_access_log
 from sipkit.invitations import NO_BOARD, Seal, grant, invite
 from sipkit.room_page import policy
 from sipkit.rooms import Room
-from sipkit.settings import Settings
+from sipkit.settings import Settings, VideoEnvironment
 from sipkit.store import Store
 from sipkit.switchboard import Switchboard
 from tests.standins.room_visitor import Visitor, through_app, through_http
@@ -125,17 +125,17 @@ def test_a_page_keeps_to_itself(enter: Enter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("api", "script"),
+    ("environment", "script"),
     [
-        ("https://api.opentok.com", "https://static.opentok.com/v2/js/opentok.min.js"),
-        ("https://video.api.vonage.com", "https://video.standard.vonage.com/v2/js/opentok.min.js"),
+        ("opentok", "https://static.opentok.com/v2/js/opentok.min.js"),
+        ("unified", "https://video.standard.vonage.com/v2/js/opentok.min.js"),
     ],
 )
 def test_live_the_page_loads_the_vendors_script(
-    settings: Settings, store: Store, room: Room, api: str, script: str
+    settings: Settings, store: Store, room: Room, environment: VideoEnvironment, script: str
 ) -> None:
     """The same page loads the script of the account's environment, and may talk to the vendor's servers only."""
-    app = create_app(settings, replace(ACCOUNT, mode="live", video_api_url=api), store)
+    app = create_app(settings, replace(ACCOUNT, mode="live", video_environment=environment), store)
     made = invite(store, room, grant(room, "guest", "owner"), "1202", "http://h", "http://h")
     visitor = Visitor(through_app(app), made.url)
     assert visitor.config["script"] == script
@@ -382,7 +382,10 @@ def test_a_webhook_is_answered_while_hosts_press_and_the_platform_is_slow(
             dial = pool.submit(host.post, "dial-out", {"ticket": tickets[0]})
             assert slow.asked.wait(10)
             presses = [pool.submit(host.post, "hang-up", {"ticket": ticket}) for ticket in tickets[1:]]
-            body = json.dumps({"uuid": "leg", "SipHeader_X-OpenTok-SessionId": SESSION}).encode()
+            dialled = store.living_bridge(room)
+            assert dialled is not None
+            headers = {"SipHeader_X-OpenTok-SessionId": SESSION, "SipHeader_X-Sipkit-Dial": dialled.nonce}
+            body = json.dumps({"uuid": "leg", **headers}).encode()
             signed = {"Content-Type": "application/json", **Platform(app).token(body)}
             began = time.monotonic()
             answer = through_http(url)("POST", "/voice-answer", signed, body)

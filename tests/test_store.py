@@ -366,30 +366,6 @@ def test_another_version_of_the_tables(store: Store, url: str, tmp_path: Path) -
         Store.open(url, ENVIRONMENT)
 
 
-def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, url: str, tmp_path: Path) -> None:
-    """What the first version wrote is kept: rooms, and a living bridge, whose dialler was its owner."""
-    bridge, _ = store.claim_bridge(room, "me")
-    store.close()
-    with sqlite3.connect(tmp_path / "home" / "sipkit.db") as raw:
-        raw.execute("ALTER TABLE bridges DROP COLUMN dialler")
-        raw.execute("DROP TABLE tickets")
-        raw.execute("DROP TABLE allowances")
-        raw.execute("UPDATE facts SET value = '1' WHERE \"key\" = 'schema'")
-    raw.close()
-    with ThreadPoolExecutor(4) as pool:
-        stores = list(pool.map(lambda _: Store.open(url, ENVIRONMENT), range(4)))
-    for each in stores:
-        assert each.room(room.name) == room
-        kept = each.living_bridge(room)
-        assert kept == bridge
-        assert kept is not None
-        assert kept.dialler == "me"
-        each.close()
-    again = Store.open(url, ENVIRONMENT)
-    assert again.use_ticket("a", time.time() + 60)
-    again.close()
-
-
 def test_errors_show_no_values(store: Store, room: Room, tmp_path: Path) -> None:
     """What the database says of a failed statement does not carry the statement's values."""
     with sqlite3.connect(tmp_path / "home" / "sipkit.db") as raw:

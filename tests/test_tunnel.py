@@ -21,6 +21,7 @@ from sipkit.errors import (
     AgentMissing,
     AuthtokenMissing,
     NetworkUnreachable,
+    SettingsError,
     TunnelError,
     TunnelRefused,
     TunnelTimeout,
@@ -28,7 +29,7 @@ from sipkit.errors import (
 from sipkit.ngrok import Agent, NgrokTunnel, end_recorded_agent
 from sipkit.processes import FileLock
 from sipkit.settings import Settings
-from sipkit.tunnel import NoTunnel, StaticTunnel, tunnel_for
+from sipkit.tunnel import Health, NoTunnel, StaticTunnel, check_server_url, tunnel_for
 
 TOKEN = "2aStandInToken_7Qx4Wc9LmZr8Tn"
 STANDIN = Path(__file__).parent / "standins" / "ngrok_agent.py"
@@ -313,3 +314,65 @@ def test_killed_kernel_leaves_an_agent_that_can_be_ended(agent: Path, upstream: 
     assert len(agents(agent)) == 1
     end_recorded_agent(tmp_path)
     assert agents(agent) == []
+
+
+def api(record: Agent, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the agent's local API, as somebody else on this machine can."""
+    where = urlsplit(record.api_url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=5)
+    connection.request(method, path, json.dumps(body) if body else None)
+    said = connection.getresponse().read()
+    connection.close()
+    return json.loads(said) if said else {}
+
+
+def test_health_sees_what_the_agent_serves(agent: Path, upstream: int, tmp_path: Path) -> None:
+    """Another address for our port is the address now; none at all, or no agent, is a tunnel that is gone."""
+    tunnel = NgrokTunnel(TOKEN, agent, tmp_path)
+    assert tunnel.requirements() == []
+    assert not tunnel.health().alive
+    former = tunnel.open(upstream, deadline=10)
+    assert tunnel.health() == Health(alive=True, url=former)
+    record = Agent.recorded(tmp_path)
+    assert record is not None
+    (endpoint,) = api(record, "GET", "/api/endpoints")["endpoints"]
+    api(record, "DELETE", f"/api/endpoints/{endpoint['name']}")
+    gone = tunnel.health()
+    assert not gone.alive
+    assert "serves no address" in gone.saw
+    other = api(record, "POST", "/api/endpoints", {"name": "other", "upstream": endpoint["upstream"]})["url"]
+    assert tunnel.health() == Health(alive=True, url=other)
+    assert tunnel.url == other != former
+    end_recorded_agent(tmp_path)
+    assert "agent has left" in tunnel.health().saw
+    assert tunnel.open(upstream, deadline=10)
+    tunnel.close()
+
+
+def test_requirements_are_what_open_raises(agent: Path) -> None:
+    """What is missing is told without trying: no token, no program; a static address needs nothing."""
+    agent.unlink()
+    missing = NgrokTunnel(None, agent).requirements()
+    assert [type(each) for each in missing] == [AuthtokenMissing, AgentMissing]
+    assert StaticTunnel("https://calls.example.com").requirements() == NoTunnel().requirements() == []
+
+
+def test_only_browsers_see_the_warning_page(tunnel: NgrokTunnel, upstream: int) -> None:
+    """The stand-in shows browsers ngrok's free-plan page; a webhook, with or without our header, passes."""
+    where = urlsplit(tunnel.open(upstream, deadline=10))
+    seen = {}
+    for agent in ("Mozilla/5.0", "Apache-HttpAsyncClient/4.1"):
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=5)
+        connection.request("POST", "/", "x", {"User-Agent": agent})
+        answer = connection.getresponse()
+        seen[agent], _ = answer.getheader("Ngrok-Error-Code"), answer.read()
+        connection.close()
+    assert list(seen.values()) == ["ERR_NGROK_6024", None]
+
+
+def test_as_if_live_an_address_here_is_right() -> None:
+    """A platform on this machine reaches this machine; Vonage does not."""
+    here = {**LIVE, "server_url": "http://127.0.0.1:5000", "webhook_port": 5000}
+    check_server_url(Settings.load(**here, voice_api_url="https://127.0.0.1:9"))
+    with pytest.raises(SettingsError, match="only programs on this machine"):
+        check_server_url(Settings.load(**here))

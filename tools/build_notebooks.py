@@ -29,7 +29,11 @@ from sipkit.lessons import navigation  # noqa: E402 - works from a checkout with
 CELL_SECONDS: Final = 60
 WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
 KEPT_METADATA: Final = ("tags", "exempt")
-LIVE_NAME: Final = re.compile(r"^(video|voice|vonage|ngrok|signature|server|conference|sipkit)_?", re.IGNORECASE)
+LIVE_NAME: Final = re.compile(
+    r"^(account_api|allow_unsigned|api_ca|call_prefixes|conference|ngrok|server|signature|sipkit|ssh_tunnel|tunnel|"
+    r"video|voice|vonage)_?",
+    re.IGNORECASE,
+)
 """Environment variables of a live account; a build must see none of them, whoever runs it."""
 
 

@@ -9,7 +9,7 @@ and compared: no PIN, no telephone number, no id, no port, no time of day.
 
 from sipkit.lessons.exercises import answer, heard
 from sipkit.lessons.kit import ROOMS, Kit, setup
-from sipkit.lessons.live import try_env, tunnel_of
+from sipkit.lessons.live import plan, try_env, tunnel_of
 from sipkit.lessons.shown import Document, read_token
 from sipkit.lessons.sound import hears, note, quiet, tone, voice
 
@@ -21,6 +21,7 @@ __all__ = [
     "heard",
     "hears",
     "note",
+    "plan",
     "quiet",
     "read_token",
     "setup",

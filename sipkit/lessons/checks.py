@@ -10,27 +10,12 @@ from typing import Final
 
 from jupyter_core.paths import jupyter_path
 
+from sipkit.doctor.machine import FRONT_ENDS, PARTS
 from sipkit.errors import SipkitError
 from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
 
 PYTHON: Final = (3, 11)
-PARTS: Final = (
-    "aioice",
-    "anywidget",
-    "flask",
-    "ipywidgets",
-    "itsdangerous",
-    "numpy",
-    "opentok",
-    "OpenSSL",
-    "pylibsrtp",
-    "segno",
-    "sqlalchemy",
-    "vonage_voice",
-    "waitress",
-)
-FRONT_ENDS: Final = ("@jupyter-widgets/jupyterlab-manager", "anywidget")
 
 
 @dataclass(frozen=True, slots=True)

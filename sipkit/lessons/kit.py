@@ -16,7 +16,9 @@ from sipkit.lessons.shown import Document, Ladder, Lines, hidden
 from sipkit.rooms import Bridge, Room
 from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
+from sipkit.unified_video import UnifiedVideo
 from sipkit.video import OpenTokVideo
+from sipkit.video_platform import video_platform
 from sipkit.widgets import PhonePanel
 from sipkit.widgets.refresh import stop_all
 
@@ -71,9 +73,9 @@ class Kit:
     # What lessons show
 
     @property
-    def video(self) -> OpenTokVideo:
+    def video(self) -> OpenTokVideo | UnifiedVideo:
         """The video side by itself, to look at what the switchboard asks of it."""
-        return OpenTokVideo(self._cloud.account())
+        return video_platform(self._cloud.account())
 
     def checks(self) -> Lines:
         """Check this machine, kernel and cloud; each line that fails brings its fix."""

@@ -1,4 +1,4 @@
-"""Try a `.env` without having one, and without calling anybody."""
+"""Try a `.env` without having one, and say what going live will do; nothing here calls anybody."""
 
 import os
 import tempfile
@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sipkit.cloud import cloud_for
+from sipkit.doctor.plan import Plan
+from sipkit.doctor.plan import plan as plan_of
 from sipkit.errors import SipkitError
 from sipkit.lessons.shown import Lines
 from sipkit.settings import Settings
+from sipkit.switchboard import Switchboard
 from sipkit.tunnel import tunnel_for
 
 
@@ -27,6 +31,12 @@ def tunnel_of(text: str) -> str:
         SettingsError: The text makes no usable settings.
     """
     return type(tunnel_for(_load(text))).__name__
+
+
+def plan(board: Switchboard) -> Plan:
+    """Say what the webhook server and one call of this board will create, change and cost."""
+    settings = Settings.load(mode=board.mode)
+    return plan_of(settings, cloud_for(settings, hold=False).account())
 
 
 def _load(text: str) -> Settings:

@@ -13,14 +13,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from sipkit.bridges import HUNG_UP, PATIENCE, Bridges
+from sipkit.bridges import HUNG_UP, Bridges
 from sipkit.cloud import Account
 from sipkit.errors import ServerError
 from sipkit.http_server import THREADS
+from sipkit.lost_dials import PATIENCE
 from sipkit.room_page.visits import Refusal
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.store import Store
-from sipkit.video import OpenTokVideo, VideoPlatform
+from sipkit.video import VideoPlatform
+from sipkit.video_platform import video_platform
+from sipkit.voice_calls import hanging_up
 
 CallState = Literal["idle", "dialing", "connected"]
 
@@ -62,7 +65,7 @@ class RoomCalls:
         account = self._account()
         with self._lock:
             if self._seen is None or self._seen[0] != account:
-                self._seen = (account, OpenTokVideo(account))
+                self._seen = (account, video_platform(account))
             return self._seen[1]
 
     def state(self, room: Room) -> CallState:
@@ -123,7 +126,7 @@ class RoomCalls:
             if owner not in self._bridges:
                 # The board may be dialling for the same owner in its own process, so this dialler is another one.
                 name = f"room page {secrets.token_hex(8)}"
-                self._bridges[owner] = Bridges(self._store, self.video, owner, dialler=name)
+                self._bridges[owner] = Bridges(self._store, self.video, owner, name, hanging_up(self._account))
             return self._bridges[owner]
 
     @contextmanager

@@ -20,7 +20,6 @@ from sipkit.cloud import Account
 SCRIPT_PATH: Final = "/v2/js/opentok.min.js"
 LEGACY: Final = "https://static.opentok.com"
 UNIFIED: Final = "https://video.standard.vonage.com"
-UNIFIED_API: Final = "video.api.vonage.com"
 
 _VENDORS: Final = ("*.opentok.com", "*.tokbox.com", "*.vonage.com")
 
@@ -51,11 +50,11 @@ class VideoScript:
 
 def video_script(account: Account) -> VideoScript:
     """Return the script that fits an account: the sandbox's own, the OpenTok one, or the unified one."""
-    if account.mode == "sandbox":
-        api = account.video_api_url.rstrip("/")
+    if account.mode == "sandbox" or account.browser_url:
+        api = (account.browser_url or account.video_api_url).rstrip("/")
         sockets = api.replace("http", "ws", 1)
         return VideoScript(f"{api}{SCRIPT_PATH}", (api, sockets), inline_styles=False)
-    home = UNIFIED if urlsplit(account.video_api_url).hostname == UNIFIED_API else LEGACY
+    home = UNIFIED if account.video_environment == "unified" else LEGACY
     connects = tuple(f"{scheme}://{host}" for scheme in ("https", "wss") for host in _VENDORS)
     return VideoScript(f"{home}{SCRIPT_PATH}", connects, inline_styles=True)
 

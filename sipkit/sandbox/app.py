@@ -15,6 +15,9 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from sipkit.sandbox.account import balance, numbers_rest
+from sipkit.sandbox.account.limits import Limits
+from sipkit.sandbox.account.numbers import Numbers
 from sipkit.sandbox.control import Users, guard, trace_route
 from sipkit.sandbox.home import Home, HomeError
 from sipkit.sandbox.media.leg import Leg
@@ -35,8 +38,9 @@ from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
 from sipkit.sandbox.video.signalling import Signalling
 from sipkit.sandbox.video.tokens import Tokens
-from sipkit.sandbox.voice import application
+from sipkit.sandbox.voice import application_rest
 from sipkit.sandbox.voice.application import Applications
+from sipkit.sandbox.voice.calls_rest import CallsApi
 from sipkit.sandbox.voice.platform import VoicePlatform
 
 MAX_BODY = 20 * 1024 * 1024
@@ -71,9 +75,18 @@ class Sandbox:
         self._tokens = Tokens(home)
         self._signalling = Signalling(self.sessions, self._tokens, self.router, self._gateway, self.trace)
         self._monitoring = Monitoring(home, self.sessions, self.trace)
+        self.limits = Limits()
         self._applications = Applications(home)
+        self._numbers = Numbers(home)
         self.voice = VoicePlatform(
-            home, self._applications, self._voice_mixer, self._speech, self.trace, self._tap("voice")
+            home,
+            self._applications,
+            self._numbers,
+            self.limits,
+            self._voice_mixer,
+            self._speech,
+            self.trace,
+            self._tap("voice"),
         )
         self.phones = PhoneDesk(home, self._phone_mixer, self._speech, self.trace, self._tap("phone"))
         self._runner: web.AppRunner | None = None
@@ -89,8 +102,9 @@ class Sandbox:
         for mixer in (self._video_mixer, self._voice_mixer, self._phone_mixer):
             mixer.start()
         await self.router.open()
-        await self.phones.open()
+        self.voice.exchange.carrier = await self.phones.open()
         await self._serve_http()
+        self.voice.recordings.base = self.line()["api_url"]
         self.home.save_ports(self._ports)
         return self
 
@@ -130,18 +144,29 @@ class Sandbox:
         """True when nobody holds the sandbox, no browser is in a session and no call is up."""
         return not (self.users.holders or self._signalling.busy or self.voice.ledger() or self.phones.busy)
 
+    def routes(self) -> list[tuple[str, str]]:
+        """Return method and path of everything that is served over HTTP, once it is."""
+        assert self._runner is not None
+        routes = self._runner.app.router.routes()
+        return [(each.method, each.resource.canonical) for each in routes if each.resource and each.method != "HEAD"]
+
     async def _serve_http(self) -> None:
         credentials = self.home.credentials
         app = web.Application(middlewares=[json_errors(self.trace), guard(credentials)], client_max_size=MAX_BODY)
         app.add_routes(
             [
-                *rest.routes(self.sessions, self._gateway, self._tokens, self.trace),
+                *rest.routes(
+                    self.sessions, self._gateway, self._tokens, self.trace, partial(self.limits.take, "video")
+                ),
                 *self._signalling.routes(),
                 *self._monitoring.routes(),
                 *script.routes(),
-                *application.routes(self._applications, credentials, self.trace),
+                *self._account_routes(),
                 *self._participants.routes(),
                 *self.phones.routes(),
+                *self.voice.recordings.routes(),
+                *self.voice.callbacks.desk.routes(),
+                *CallsApi(self.voice, self._applications, self.limits, self.trace).routes(),
                 trace_route(self.trace),
                 web.get("/sandbox/hold", self.users.hold),
                 web.get("/sandbox/health", self._health),
@@ -154,6 +179,17 @@ class Sandbox:
         tls.load_cert_chain(self.home.cert_file, self.home.key_file)
         for name, context in (("http", None), ("https", tls)):
             await self._bind(name, partial(self._serve, self._runner, context))
+
+    def _account_routes(self) -> list[web.RouteDef]:
+        credentials, numbers, applications = self.home.credentials, self._numbers, self._applications
+        return [
+            *application_rest.routes(applications, credentials, self.trace, self.limits, numbers.unlink_all),
+            *numbers_rest.routes(
+                numbers, lambda id_: applications.find(id_) is not None, credentials, self.limits, self.trace
+            ),
+            *balance.routes(numbers, credentials, self.limits, self.trace),
+            *self.limits.routes(),
+        ]
 
     @staticmethod
     async def _serve(runner: web.AppRunner, tls: ssl.SSLContext | None, port: int) -> int:

@@ -139,6 +139,11 @@ class Home:
         return self.path / "application.json"
 
     @property
+    def account_file(self) -> Path:
+        """Where the account's numbers and balance are kept."""
+        return self.path / "account.json"
+
+    @property
     def sessions_file(self) -> Path:
         """Where the created sessions are kept, one JSON line each."""
         return self.path / "sessions.jsonl"

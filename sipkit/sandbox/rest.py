@@ -107,6 +107,11 @@ def basic_auth_matches(request: web.Request, user: str, password: str) -> bool:
     return scheme.lower() == "basic" and hmac.compare_digest(given, f"{user}:{password}".encode())
 
 
+def matches(given: str, wanted: str) -> bool:
+    """Are two secret texts the same? Takes the same time wherever they differ."""
+    return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
+
+
 def vendor_api(trace: Trace, problem: Problem) -> Callable[[VendorHandler], Handler]:
     """Make the wrapper of one API's handlers, which take the request and its body.
 

@@ -12,6 +12,7 @@ from sipkit.store.bridge_book import BridgeBook
 from sipkit.store.caller_book import CallerBook
 from sipkit.store.journal import Journal
 from sipkit.store.migrations import make_tables
+from sipkit.store.replay_book import ReplayBook
 from sipkit.store.room_book import RoomBook
 from sipkit.store.schema import DURABLE, SCHEMA_VERSION, open_engine
 from sipkit.store.turnstile import Turnstile
@@ -19,7 +20,7 @@ from sipkit.store.turnstile import Turnstile
 __all__ = ["Store"]
 
 
-class Store(RoomBook, BridgeBook, CallerBook, Journal, Turnstile):
+class Store(RoomBook, BridgeBook, CallerBook, Journal, Turnstile, ReplayBook):
     """The store of one environment. Safe to share between threads; open one per process.
 
     Use `Store.open`. Methods raise `StoreError` when the database fails; no error text of it holds

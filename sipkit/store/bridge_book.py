@@ -1,7 +1,9 @@
-"""Bridges: at most one living one per room, whoever dials."""
+"""Bridges: at most one living one per room, and one per room and number that is called directly, whoever dials."""
 
+import secrets
 import time
 from collections.abc import Iterable
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -10,28 +12,45 @@ from sipkit.store.database import Database
 from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
 
+LIVING: Final = bridges.c.ended_at.is_(None)
+
 
 class BridgeBook(Database):
     """Claims, follows and ends bridges."""
 
-    def claim_bridge(self, room: Room, owner: str, dialler: str | None = None) -> tuple[Bridge, bool]:
-        """Claim the right to dial the room's one bridge.
+    def claim_bridge(
+        self,
+        room: Room,
+        owner: str,
+        dialler: str | None = None,
+        number: str | None = None,
+        caller_id: str | None = None,
+    ) -> tuple[Bridge, bool]:
+        """Claim the right to dial the room's one bridge, or its one direct call to a number.
+
+        The new bridge has its nonce from now on, so it is on record before anything is dialled.
 
         Args:
             room: The room to dial from.
             owner: Who will hang it up.
             dialler: Who will place the dial; the owner unless given.
+            number: Whom a direct call is for (E.164 digits); None: the conference number.
+            caller_id: The number that a direct call shows.
 
         Returns:
             The room's living bridge, and True if it is ours to dial now; False if it was there already.
         """
-        here = bridges.c.living_room_id == room.id
+        call = None if number is None else f"{room.id}:{number}"
+        here = bridges.c.living_room_id == room.id if call is None else bridges.c.living_call == call
 
         def work(conn: Connection) -> tuple[Bridge, bool]:
             living = bridge_row(conn, self.environment, here)
             if living is not None:
                 return as_bridge(living), False
-            values = {"environment": self.environment, "room_id": room.id, "living_room_id": room.id}
+            values: dict[str, Any] = {"environment": self.environment, "room_id": room.id, "number": number}
+            values["caller_id"] = caller_id
+            values |= {"living_room_id": None, "living_call": call} if call else {"living_room_id": room.id}
+            values |= {"nonce": secrets.token_urlsafe(16)}
             values |= {"state": "dialing", "owner": owner, "dialler": dialler or owner, "dialed_at": time.time()}
             conn.execute(insert(bridges).values(**values))
             return as_bridge(one(bridge_row(conn, self.environment, here))), True
@@ -55,37 +74,51 @@ class BridgeBook(Database):
 
         return self.run(DURABLE, work)
 
-    def bridge_answered(self, session_id: str, leg_uuid: str) -> Bridge | None:
-        """Keep that this leg of the phone side is the session's bridge.
+    def bridge_of_nonce(self, nonce: str) -> Bridge | None:
+        """Return the bridge, ended or not, whose dial carries this nonce."""
+        return self._first_bridge(bridges.c.nonce == nonce) if nonce else None
+
+    def bridge_answered(self, session_id: str, leg_uuid: str, nonce: str = "") -> Bridge | None:
+        """Keep that this leg of the phone side is the session's bridge, or came of the dial with this nonce.
+
+        By its nonce a dial whose answer was lost is known to have arrived, and its leg can be hung up.
+
+        Args:
+            session_id: The session the leg joins; only looked at without a nonce.
+            leg_uuid: The leg.
+            nonce: What the leg says of the dial it came of; empty if it says nothing.
 
         Returns:
-            The bridge; None if no living one waits for a leg (it was not dialled by this kit, or has
-            ended, or another leg answered before), or if this leg was gone before it was dialled.
+            The bridge, which may have ended; None if no living one waits for this leg (it was not dialled by
+            this kit, or has ended, or another leg answered before), or if this leg was gone before it was dialled.
         """
 
         def work(conn: Connection) -> Bridge | None:
             known = bridge_row(conn, self.environment, bridges.c.leg_uuid == leg_uuid)
             if known is not None:
-                return as_bridge(known)
+                return as_bridge(known) if not nonce or known["nonce"] == nonce else None
+            if nonce:
+                return self._answered(conn, (bridges.c.nonce == nonce) & LIVING, leg_uuid)
             room = room_row(conn, self.environment, rooms.c.session_id == session_id)
-            if room is None:
-                return None
-            waiting = (bridges.c.living_room_id == room["id"]) & bridges.c.leg_uuid.is_(None)
-            row = bridge_row(conn, self.environment, waiting)
-            if row is None:
-                return None
-            leg = caller_row(conn, self.environment, leg_uuid)
-            left_at = leg["left_at"] if leg is not None else None
-            if left_at is not None and left_at < row["dialed_at"]:
-                return None
-            here = bridges.c.id == row["id"]
-            conn.execute(update(bridges).where(here).values(leg_uuid=leg_uuid, state="answered"))
-            if left_at is not None:
-                # Its last event overtook its answer webhook.
-                end_bridges(conn, here, "the phone side hung up")
-            return as_bridge(one(bridge_row(conn, self.environment, here)))
+            return None if room is None else self._answered(conn, bridges.c.living_room_id == room["id"], leg_uuid)
 
         return self.run(DURABLE, work)
+
+    def _answered(self, conn: Connection, condition: Condition, leg_uuid: str) -> Bridge | None:
+        """Give a leg to the bridge that waits for one."""
+        row = bridge_row(conn, self.environment, condition & bridges.c.leg_uuid.is_(None))
+        if row is None:
+            return None
+        leg = caller_row(conn, self.environment, leg_uuid)
+        left_at = leg["left_at"] if leg is not None else None
+        if left_at is not None and left_at < row["dialed_at"]:
+            return None
+        here = bridges.c.id == row["id"]
+        conn.execute(update(bridges).where(here).values(leg_uuid=leg_uuid, state="answered"))
+        if left_at is not None:
+            # Its last event overtook its answer webhook.
+            end_bridges(conn, here, "the phone side hung up")
+        return as_bridge(one(bridge_row(conn, self.environment, here)))
 
     def end_bridge(self, bridge_id: int, reason: str) -> bool:
         """Keep that the bridge is gone. False if it was already."""
@@ -112,8 +145,14 @@ class BridgeBook(Database):
         return self._first_bridge(bridges.c.id == bridge_id)
 
     def living_bridge(self, room: Room) -> Bridge | None:
-        """Return the room's bridge while it lives."""
+        """Return the room's bridge to the conference number while it lives."""
         return self._first_bridge(bridges.c.living_room_id == room.id)
+
+    def living_calls(self, room: Room) -> list[Bridge]:
+        """Return the room's living direct calls, in the order they were dialled."""
+        here = (bridges.c.room_id == room.id) & bridges.c.number.is_not(None) & LIVING
+        query = select(bridges).where(bridges.c.environment == self.environment, here).order_by(bridges.c.id)
+        return self.run(READ, lambda conn: [as_bridge(row) for row in conn.execute(query).mappings()])
 
     def bridge_of_leg(self, leg_uuid: str) -> Bridge | None:
         """Return the bridge, ended or not, whose phone side is this leg."""
@@ -121,7 +160,7 @@ class BridgeBook(Database):
 
     def living_bridges(self, owners: Iterable[str] | None = None) -> list[Bridge]:
         """Return all living bridges of this environment, or those of some owners."""
-        query = select(bridges).where(bridges.c.environment == self.environment, bridges.c.living_room_id.is_not(None))
+        query = select(bridges).where(bridges.c.environment == self.environment, LIVING)
         if owners is not None:
             query = query.where(bridges.c.owner.in_(list(owners)))
         return self.run(READ, lambda conn: [as_bridge(row) for row in conn.execute(query).mappings()])
@@ -141,6 +180,5 @@ class BridgeBook(Database):
 
 def end_bridges(conn: Connection, condition: Condition, reason: str) -> bool:
     """End the living bridges that meet the condition; True if there was one."""
-    values = {"living_room_id": None, "state": "ended", "ended_at": time.time(), "reason": reason}
-    living = bridges.c.living_room_id.is_not(None)
-    return conn.execute(update(bridges).where(living, condition).values(**values)).rowcount > 0
+    values = {"living_room_id": None, "living_call": None, "state": "ended", "ended_at": time.time(), "reason": reason}
+    return conn.execute(update(bridges).where(LIVING, condition).values(**values)).rowcount > 0

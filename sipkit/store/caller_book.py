@@ -69,7 +69,7 @@ class CallerBook(Database):
         whose own news does not come, has left with it: the news was for a server that had been killed.
         """
         query = select(callers).where(callers.c.room_id == room.id).order_by(callers.c.id)
-        answered = (bridges.c.room_id == room.id) & bridges.c.leg_uuid.is_not(None)
+        answered = (bridges.c.room_id == room.id) & bridges.c.leg_uuid.is_not(None) & bridges.c.number.is_(None)
 
         def work(conn: Connection) -> list[Caller]:
             over = conn.execute(select(func.max(bridges.c.ended_at)).where(answered)).scalar_one()

@@ -35,4 +35,13 @@ def _from_1(conn: Connection) -> str:
     return "2"
 
 
-_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {"1": _from_1}
+def _from_2(conn: Connection) -> str:
+    """Let a bridge have a nonce and a number of its own."""
+    for column in ("living_call VARCHAR(100)", "number VARCHAR(20)", "caller_id VARCHAR(20)", "nonce VARCHAR(100)"):
+        conn.exec_driver_sql(f"ALTER TABLE bridges ADD COLUMN {column}")
+    conn.exec_driver_sql("CREATE UNIQUE INDEX one_living_call ON bridges (living_call)")
+    conn.exec_driver_sql("CREATE UNIQUE INDEX one_bridge_per_nonce ON bridges (nonce)")
+    return "3"
+
+
+_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {"1": _from_1, "2": _from_2}

@@ -102,10 +102,10 @@ class RoomBook(Database):
             if row is None:
                 raise RoomNotFound(f"There is no open room {name!r}.")
             if row["session_id"] == old_session_id:
-                if bridge_row(conn, self.environment, bridges.c.living_room_id == row["id"]) is not None:
+                here = (bridges.c.room_id == row["id"]) & bridges.c.ended_at.is_(None)
+                if bridge_row(conn, self.environment, here) is not None:
                     return as_room(row)
-                here = rooms.c.id == row["id"]
-                conn.execute(update(rooms).where(here).values(session_id=new_session_id))
+                conn.execute(update(rooms).where(rooms.c.id == row["id"]).values(session_id=new_session_id))
             return as_room(one(room_row(conn, self.environment, named)), reopened=True)
 
         return self.run(DURABLE, work)

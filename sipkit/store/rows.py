@@ -82,6 +82,9 @@ def as_bridge(row: RowMapping) -> Bridge:
         ended_at=_utc_or_none(row["ended_at"]),
         reason=row["reason"],
         dialler=row["dialler"] or row["owner"],
+        number=row["number"],
+        caller_id=row["caller_id"],
+        nonce=row["nonce"] or "",
     )
 
 

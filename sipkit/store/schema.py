@@ -1,7 +1,8 @@
 """The store's tables, and the one place that knows about SQLite.
 
 The rules that must hold however many processes write at once are constraints of the database:
-one open room per name, one open room per PIN, one living bridge per room, one row per leg. A
+one open room per name, one open room per PIN, one living bridge per room, one living direct call per room
+and number, one row per leg, one answer per webhook. A
 column that is NULL is outside its unique constraint, in SQLite as in PostgreSQL, so closing a
 room or ending a bridge frees its name, its PIN, its place by setting the column to NULL.
 
@@ -36,8 +37,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sipkit.errors import StoreError
 
-SCHEMA_VERSION: Final = "2"
-"""2 knows the dialler of a bridge, used tickets and rate limits; `migrations` brings 1 there."""
+SCHEMA_VERSION: Final = "3"
+"""2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
+answered webhooks. `migrations` brings older ones there."""
 
 BUSY_SECONDS: Final = 30.0
 """How long a writer waits for another process's write before it gives up."""
@@ -72,7 +74,11 @@ bridges = Table(
     Column("id", Integer, primary_key=True),
     Column("environment", String(200), nullable=False),
     Column("room_id", ForeignKey("rooms.id"), nullable=False),
-    Column("living_room_id", Integer, unique=True, comment="the room while it lives, NULL once ended"),
+    Column("living_room_id", Integer, unique=True, comment="the room while its bridge lives, NULL once ended"),
+    Column("living_call", String(100), comment="room:number while a direct call lives, NULL otherwise"),
+    Column("number", String(20), comment="E.164 digits of a direct call; NULL: the conference number"),
+    Column("caller_id", String(20), comment="the number a direct call shows; NULL: the conference number"),
+    Column("nonce", String(100), comment="tells the dial's own leg from others; NULL before version 3"),
     Column("connection_id", String(200)),
     Column("stream_id", String(200)),
     Column("leg_uuid", String(200)),
@@ -83,6 +89,9 @@ bridges = Table(
     Column("ended_at", Double),
     Column("reason", String(500)),
     Index("bridges_by_leg", "environment", "leg_uuid"),
+    # Unique indexes and not constraints: an older store is given them (`migrations`), which SQLite can do.
+    Index("one_living_call", "living_call", unique=True),
+    Index("one_bridge_per_nonce", "nonce", unique=True),
 )
 
 callers = Table(
@@ -141,6 +150,18 @@ allowances = Table(
     Column("used", Integer, nullable=False),
     Column("until", Double, nullable=False, comment="when counting begins anew"),
     Index("allowances_by_end", "environment", "until"),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("environment", String(200), primary_key=True),
+    Column("jti", String(200), primary_key=True, comment="the webhook's own id"),
+    Column("hash", String(200), nullable=False, comment="of what it said, to know it from another one's"),
+    Column("status", Integer, comment="of its first answer; NULL while that is being made"),
+    Column("body", Text, comment="of its first answer"),
+    Column("received_at", Double, nullable=False),
+    Index("replays_by_age", "environment", "received_at"),
 )
 
 

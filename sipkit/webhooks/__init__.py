@@ -6,9 +6,10 @@
     /healthz        is this server alive, and which one is it?      -> JSON, for our own tools
 
 GET and POST on the first three, for the platform's defaults and its habits differ. Each request is
-measured (64 KiB), its signature checked, its fields read, and then the desk decides. Bad requests get
-one line of JSON and a 4xx; a failure of ours gets a caller an apology, never silence, and never a 5xx,
-which would make the platform repeat the request or hang up without a word.
+measured (64 KiB), its signature checked, its fields read, and then the desk decides, once: the same
+request sent again gets the first answer again (`sipkit.replays`). Bad requests get one line of JSON and a
+4xx; a failure of ours gets a caller an apology, never silence, and never a 5xx, which would make the
+platform repeat the request or hang up without a word.
 """
 
 import functools
@@ -17,14 +18,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from sipkit import ncco, signatures
+from sipkit import ncco, replays, signatures
 from sipkit.cloud import Account
 from sipkit.errors import SignatureRefused, SipkitError, StoreError
 from sipkit.settings import Settings
@@ -51,8 +52,30 @@ class Office:
     def __init__(self, settings: Settings, account: Account, store: Store) -> None:
         self.account = account
         self.store = store
-        self.desk = Desk(settings, store)
+        self.desk = Desk(settings, store, account.conference_number)
+        self._anybody = settings.mode == "live" and settings.unsigned_webhooks_allowed
         self._last_refusal = 0.0
+
+    def claims_of(self, method: str, body: bytes, query: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
+        """Return what the request's token says; None where webhooks are not signed, and that was allowed.
+
+        Raises:
+            SignatureRefused: If it is not the platform's own, fresh, and for this request.
+        """
+        account = self.account
+        secret = account.signature_secret.get_secret_value()
+        if not secret and self._anybody:
+            return None
+        return signatures.verify(
+            request.headers.get("Authorization"),
+            secret=secret,
+            method=method,
+            body=body,
+            query=query,
+            api_key=account.voice_api_key,
+            application_id=account.application_id,
+            now=time.time(),
+        )
 
     def refuse(self, route: str, reason: str) -> None:
         """Note in the timeline that a request was refused."""
@@ -103,26 +126,27 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
             query = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
         except ValueError:
             return _error(400, "too many query parameters")
-        account = office.account
+        route = view.__name__.replace("_", "-")
+
+        def work() -> tuple[int, str]:
+            try:
+                answer = view(Incoming(office, read_fields(request.method, body, query)))
+            except BadCallback as error:
+                office.refuse(route, str(error))
+                answer = _error(400, str(error))
+            return answer.status_code, answer.get_data(as_text=True)
+
         try:
-            signatures.verify(
-                request.headers.get("Authorization"),
-                secret=account.signature_secret.get_secret_value(),
-                method=request.method,
-                body=body,
-                query=query,
-                api_key=account.voice_api_key,
-                application_id=account.application_id,
-                now=time.time(),
-            )
+            claims = office.claims_of(request.method, body, query)
+            if claims is None:
+                status, text = work()
+            else:
+                digest = replays.digest_of(request.method, route, claims["payload_hash"])
+                status, text = replays.answered_once(office.store, claims["jti"], digest, work)
         except SignatureRefused as refusal:
-            office.refuse(view.__name__.replace("_", "-"), refusal.message)
+            office.refuse(route, refusal.message)
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
-        try:
-            return view(Incoming(office, read_fields(request.method, body, query)))
-        except BadCallback as error:
-            office.refuse(view.__name__.replace("_", "-"), str(error))
-            return _error(400, str(error))
+        return _unkept(text, status)
 
     return checked
 
@@ -152,20 +176,25 @@ def voice_events(incoming: Incoming) -> Response:
 
 @blueprint.route("/healthz", methods=["GET"])
 def healthz() -> Response:
-    """Say that this server is alive, which one it is, and whether its store works."""
+    """Say that this server is alive, which one it is, and on this machine also whose, and whether its store works."""
     office: Office = current_app.extensions["sipkit"]
-    health: dict[str, Any] = {
-        "ok": True,
-        "instance": os.environ.get("SIPKIT_INSTANCE", ""),
-        "environment": office.account.environment,
-        "pid": os.getpid(),
-        "public_url": None,
-    }
+    health: dict[str, Any] = {"ok": True, "instance": os.environ.get("SIPKIT_INSTANCE", "")}
+    if not _asked_on_this_machine():
+        return json_answer(health)
+    health |= {"environment": office.account.environment, "pid": os.getpid(), "public_url": None}
     try:
         health["public_url"] = office.desk.public_url()
     except StoreError as error:
         health |= {"ok": False, "error": error.message}
     return json_answer(health)
+
+
+def _asked_on_this_machine() -> bool:
+    """False for whoever comes through a tunnel: its agent is on this machine, but the host it was asked for is not.
+
+    Of an agent that says for whom it asks, `http_server` puts that address in place of the agent's own.
+    """
+    return all(name in {"localhost", "127.0.0.1"} for name in (request.remote_addr, request.host.partition(":")[0]))
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -197,7 +226,11 @@ def place_of(error: BaseException) -> str:
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Answer in one line of JSON that nobody keeps."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    response = Response(f"{text}\n", status, headers, mimetype="application/json")
+    return _unkept(f"{text}\n", status, headers)
+
+
+def _unkept(text: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    response = Response(text, status, headers, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
 

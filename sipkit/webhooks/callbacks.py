@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from sipkit.sip_leg import DIAL_HEADER
+
 MAX_TEXT_LENGTH: Final = 1000
-_SESSION_HEADER: Final = "xopentoksessionid"
+_SESSION_HEADER: Final = "X-OpenTok-SessionId"
 _UUID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 _KEYS = re.compile(r"[0-9*#A-Da-d]{0,40}", re.ASCII)
 
@@ -30,11 +32,13 @@ class Callback:
         leg_uuid: The leg it is about; empty if it is about none.
         number: Who calls, as digits or a SIP user; empty if hidden.
         session_id: The video session the bridge's leg names in its SIP header; None for a phone.
+        nonce: Which dial of ours the leg says it came of, in its SIP header; None if it says nothing of it.
     """
 
     leg_uuid: str
     number: str = field(repr=False)
     session_id: str | None
+    nonce: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, fields: Mapping[str, Any], *, leg_needed: bool = True) -> Self:
@@ -49,7 +53,8 @@ class Callback:
         if leg_needed and not leg_uuid:
             raise BadCallback("uuid is missing")
         number = _text(fields, "from") or _text(fields, "from_user")
-        return cls(leg_uuid, number, _session_id(fields))
+        session_id, nonce = (_sip_header(fields, name) for name in (_SESSION_HEADER, DIAL_HEADER))
+        return cls(leg_uuid, number, session_id, nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +156,18 @@ def _checked(value: str, name: str) -> str:
     return value.strip()
 
 
-def _session_id(fields: Mapping[str, Any]) -> str | None:
-    """Find the session id among the SIP headers: flat in an answer webhook, in `headers` of an event."""
+def _sip_header(fields: Mapping[str, Any], wanted: str) -> str | None:
+    """Find a SIP header by its name in any spelling: flat in an answer webhook, in `headers` of an event."""
     headers = fields.get("headers")
     inner: Mapping[str, Any] = headers if isinstance(headers, Mapping) else {}
     for name, value in [*fields.items(), *inner.items()]:
-        flat = re.sub(r"[-_]", "", name).lower()
-        if flat.removeprefix("sipheader") != _SESSION_HEADER:
+        if _flat(name).removeprefix("sipheader") != _flat(wanted):
             continue
         if not isinstance(value, str):
-            raise BadCallback("the session id in the SIP headers is not text")
-        return _checked(value, "the session id in the SIP headers")
+            raise BadCallback(f"{wanted} in the SIP headers is not text")
+        return _checked(value, f"{wanted} in the SIP headers")
     return None
+
+
+def _flat(name: str) -> str:
+    return re.sub(r"[-_]", "", name).lower()

@@ -1,6 +1,9 @@
 """The phone desk: what to do with a leg that calls, types or leaves. No HTTP in here.
 
 a leg with a session id in its SIP headers   is a bridge      -> join its session's conversation
+    of a dial of ours (its nonce says so) that was hung up, or has its leg already, or of a dial that nobody
+    knows, or of somebody else while our bridge is there      -> hang up
+    of a direct call of ours                                  -> connect to the phone it is for
 any other leg                                is a phone       -> ask for a PIN
 keys that are a room's PIN                                    -> join that room's conversation
 wrong keys, the first and the second time                     -> ask again
@@ -49,10 +52,12 @@ class Desk:
     Args:
         settings: PIN length, and the address of a server started by hand.
         store: Rooms, bridges, callers and the timeline.
+        number: The conference number, which a phone shows that is called directly.
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, number: str) -> None:
         self.store = store
+        self._number = number
         self._settings = settings
         self._started_at = time.time()
 
@@ -68,7 +73,7 @@ class Desk:
     def answer(self, call: Callback) -> Ncco:
         """Answer a leg that has just called."""
         if call.session_id is not None:
-            return self._answer_bridge(call, call.session_id)
+            return self._answer_sip_leg(call, call.session_id)
         caller = self.store.caller_seen(call.leg_uuid, call.number, "asked")
         event_url = self._event_url()
         if event_url is None:
@@ -110,16 +115,43 @@ class Desk:
         else:
             self._record_event(event, "The call" if not call.leg_uuid else "A leg", None)
 
-    def _answer_bridge(self, call: Callback, session_id: str) -> Ncco:
+    def _answer_sip_leg(self, call: Callback, session_id: str) -> Ncco:
+        """Answer a leg that comes out of a session: our own dial's, or somebody else's."""
         room = self.store.room_by_session(session_id)
         if room is None:
             text = "A SIP leg asked for a session that is not open here; it is told goodbye."
             self._record("voice-answer", text, call)
             return ncco.goodbye(ncco.GOODBYE_UNKNOWN_SESSION)
-        bridge = self.store.bridge_answered(session_id, call.leg_uuid)
-        ours = "" if bridge is not None else " It was not dialled by this kit, or was hung up meanwhile."
-        self._record("voice-answer", f"{_bridge_of(room)} answered and joins.{ours}", call, room.id)
+        if call.nonce is not None:
+            return self._answer_own_dial(call, room, call.nonce)
+        living = self.store.living_bridge(room)
+        if living is not None and living.leg_uuid != call.leg_uuid:
+            return self._unwanted(call, "It was not dialled by this kit, whose bridge is there already", room)
+        self._record(
+            "voice-answer", f"{_bridge_of(room)} answered and joins. It was not dialled by this kit.", call, room.id
+        )
         return ncco.join(session_id, end_on_exit=True)
+
+    def _answer_own_dial(self, call: Callback, room: Room, nonce: str) -> Ncco:
+        """Answer the leg of a dial of ours, whose own answer may have been lost: now its leg is known."""
+        bridge = self.store.bridge_of_nonce(nonce)
+        if bridge is None or bridge.room_id != room.id:
+            return self._unwanted(call, "No dial is known that it could come of", room)
+        answered = self.store.bridge_answered(room.session_id, call.leg_uuid, nonce)
+        if answered is None or not answered.living:
+            why = "Another leg of its dial is there" if bridge.living else "Its dial was hung up meanwhile"
+            return self._unwanted(call, why, room)
+        if bridge.number is not None:
+            text = f"The direct call of room {room.name!r} answered; phone {bridge.masked_number} is called."
+            self._record("voice-answer", text, call, room.id)
+            return ncco.call_phone(bridge.number, bridge.caller_id or self._number)
+        self._record("voice-answer", f"{_bridge_of(room)} answered and joins.", call, room.id)
+        return ncco.join(room.session_id, end_on_exit=True)
+
+    def _unwanted(self, call: Callback, why: str, room: Room) -> Ncco:
+        text = f"A SIP leg came for room {room.name!r} that nobody waits for, and is hung up. {why}."
+        self._record("voice-answer", text, call, room.id)
+        return ncco.leave()
 
     def _wrong(self, call: Callback, caller: Caller, event_url: str, pin: str) -> Ncco:
         tries = self.store.wrong_try(call.leg_uuid)

@@ -7,9 +7,12 @@ widget's own banner, because in JupyterLab the output of a handler goes nowhere 
 """
 
 from sipkit.widgets.call_panel import CallPanel
+from sipkit.widgets.confirmation import Confirmation
+from sipkit.widgets.doctor_card import DoctorCard
+from sipkit.widgets.env_form import EnvForm
 from sipkit.widgets.event_log import EventLog
 from sipkit.widgets.phone_panel import PhonePanel
 from sipkit.widgets.recording import Recording
 from sipkit.widgets.room_view import RoomView
 
-__all__ = ["CallPanel", "EventLog", "PhonePanel", "Recording", "RoomView"]
+__all__ = ["CallPanel", "Confirmation", "DoctorCard", "EnvForm", "EventLog", "PhonePanel", "Recording", "RoomView"]

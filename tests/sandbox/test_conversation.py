@@ -173,7 +173,7 @@ def test_wrong_tries_go_round(lab: Lab, app: AnsweringApp) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        pytest.param([{"action": "connect", "endpoint": [{"type": "phone", "number": "1"}]}], id="not here"),
+        pytest.param([{"action": "pay"}], id="not here"),
         pytest.param([{"action": "dance"}], id="unknown"),
         pytest.param([{"action": "input"}], id="no type"),
         pytest.param([{"action": "talk", "text": "Hello", "bargeIn": True}], id="bargeIn without input"),

@@ -216,14 +216,6 @@ def test_a_token_that_does_not_open_this_session_is_refused(video: VideoApi, cha
     assert video.gateway.dialled == []
 
 
-def test_t1_tokens_are_refused_with_the_reason(video: VideoApi) -> None:
-    """The old token form is valid at OpenTok but not in the sandbox yet, and the answer says so."""
-    session_id = video.routed()
-    answer = video.dial(session_id, token=video.client.generate_token(session_id, use_jwt=False))
-    assert answer.status_code == 403
-    assert "not in the sandbox yet" in answer.json()["message"]
-
-
 def test_dial_of_a_relayed_session_conflicts(video: VideoApi) -> None:
     """409: SIP needs the Media Router."""
     session_id = video.client.create_session(media_mode=MediaModes.relayed).session_id

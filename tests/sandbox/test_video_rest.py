@@ -338,7 +338,7 @@ def test_a_body_too_large_is_413(video: VideoApi, told: bool) -> None:
     ("method", "path", "status"),
     [
         ("GET", "/", 404),
-        ("GET", "/v2/project/1/archive", 404),
+        ("GET", "/v2/project/1/nothing", 404),
         ("GET", "/session/create", 405),
         ("PUT", "/v2/project/1/dial", 405),
         ("GET", "/sandbox/nothing", 404),

@@ -142,6 +142,13 @@ class Lab:
         self._phones.append(Phone(self, self.ask("POST", "/phones", json=wish, status=201).json()["id"]))
         return self._phones[-1]
 
+    def expect(self, number: str, **manners: Any) -> "Phone":
+        """Let a phone wait for one call to its number."""
+        waiting = self.ask("POST", "/phones/expect", json={"number": number, **manners}, status=201).json()
+        assert waiting["state"] == "waiting"
+        self._phones.append(Phone(self, waiting["id"]))
+        return self._phones[-1]
+
     def session(self) -> str:
         """Create a routed session with the vendor's SDK."""
         return str(self.video.create_session(media_mode=opentok.MediaModes.routed).session_id)

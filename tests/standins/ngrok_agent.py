@@ -58,7 +58,13 @@ class Proxy(BaseHTTPRequestHandler):
     upstream: ClassVar[str] = ""
 
     def do_GET(self) -> None:
-        """Carry one request to the upstream and its answer back."""
+        """Carry one request to the upstream and its answer back; a browser sees the warning page first."""
+        agent = self.headers.get("User-Agent", "")
+        if agent.startswith("Mozilla") and "ngrok-skip-browser-warning" not in self.headers:
+            self.answer(
+                200, [("Ngrok-Error-Code", "ERR_NGROK_6024")], b"<!DOCTYPE html><h1>You are about to visit</h1>"
+            )
+            return
         target = urlsplit(self.upstream)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
@@ -76,6 +82,10 @@ class Proxy(BaseHTTPRequestHandler):
             status, kept, content = 502, [("Ngrok-Error-Code", "ERR_NGROK_8012")], b"ERR_NGROK_8012\n"
         finally:
             connection.close()
+        self.answer(status, kept, content)
+
+    def answer(self, status: int, kept: list[tuple[str, str]], content: bytes) -> None:
+        """Send an answer to the visitor."""
         self.send_response(status)
         for name, value in kept:
             if name.lower() not in HOP_BY_HOP | {"content-length"}:

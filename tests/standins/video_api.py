@@ -29,6 +29,7 @@ class RecordingGateway:
     def __init__(self) -> None:
         self.dialled: list[tuple[str, str, SipTarget]] = []
         self.hung_up: list[str] = []
+        self.played: list[tuple[str, str]] = []
         self.broken = False
 
     def dial(self, session: Session, connection: Connection, sip: SipTarget) -> None:
@@ -40,6 +41,10 @@ class RecordingGateway:
     async def hang_up(self, connection_id: str) -> None:
         """Note the end."""
         self.hung_up.append(connection_id)
+
+    def play_digits(self, connection_id: str, digits: str) -> None:
+        """Note the digits."""
+        self.played.append((connection_id, digits))
 
 
 class VideoApi:
@@ -63,7 +68,8 @@ class VideoApi:
         now = int(time.time())
         claims = {"iss": self.credentials.video_api_key, "ist": "project", "iat": now, "exp": now + 180, **changes}
         claims = {name: value for name, value in claims.items() if value is not None}
-        return {"X-OPENTOK-AUTH": jwt.encode(claims, secret or self.credentials.video_api_secret, "HS256")}
+        token = jwt.encode(claims, secret or self.credentials.video_api_secret, "HS256")
+        return {"X-OPENTOK-AUTH": token, "Accept": "application/json"}
 
     def routed(self) -> str:
         """Create a routed session and return its id."""

@@ -33,6 +33,9 @@ class Leg:
         hearing: the recording of what reaches this party, None when nobody asks.
         muted: what it says reaches nobody.
         microphone: what is heard of this party while no source plays, as long as it is open.
+        earmuffed: it hears nobody of its conference.
+        overhears: it hears everybody of its conference, whatever they or it want (a recording).
+        tap: given what it says and what it is told, 20 ms each time.
         said: told what this party says, 160 μ-law codes each time: as they arrive from the network, else each tick.
     """
 
@@ -40,6 +43,11 @@ class Leg:
         self.name = name
         self.hearing = Hearing() if record else None
         self.muted = False
+        self.earmuffed = False
+        self.overhears = False
+        self.tap: Callable[[Samples, Samples], None] | None = None
+        self._speaks_to: frozenset[str] | None = None
+        self._hears: frozenset[str] | None = None
         self.microphone: Source | None = None
         self.said: Callable[[bytes], None] | None = None
         self.conference: Conference | None = None
@@ -84,6 +92,32 @@ class Leg:
         self.conference = conference
         conference.add(self)
 
+    def earmuff(self, on: bool) -> None:
+        """Let it hear nobody of its conference, or everybody again."""
+        self.earmuffed = on
+        self._tell_conference()
+
+    def limit(self, speaks_to: frozenset[str] | None, hears: frozenset[str] | None) -> None:
+        """Say, by name, which legs hear this one and which this one hears; None is all."""
+        self._speaks_to, self._hears = speaks_to, hears
+        self._tell_conference()
+
+    @property
+    def choosy(self) -> bool:
+        """True when not everybody hears it, or it does not hear everybody."""
+        return self.earmuffed or self._speaks_to is not None or self._hears is not None
+
+    def hears(self, other: "Leg") -> bool:
+        """Whether it hears another leg of its conference."""
+        if self.overhears:
+            return True
+        listens = not self.earmuffed and (self._hears is None or other.name in self._hears)
+        return listens and (other._speaks_to is None or self.name in other._speaks_to)  # noqa: SLF001 - the same class
+
+    def _tell_conference(self) -> None:
+        if self.conference is not None:
+            self.conference.changed()
+
     def leave(self) -> None:
         """Leave the conference."""
         if self.conference is not None:
@@ -92,27 +126,32 @@ class Leg:
 
 
 class Conference:
-    """Legs that hear each other: everyone hears all but themselves."""
+    """Legs that hear each other: everyone hears all but themselves, unless a leg is choosy.
+
+    Args:
+        changed: told when legs come and go, or who hears whom changes.
+    """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+        self.changed = changed
         self.legs: list[Leg] = []
 
     def add(self, leg: Leg) -> None:
         """Add a leg; :meth:`Leg.join` calls this."""
         self.legs.append(leg)
-        self._changed()
+        self.changed()
 
     def remove(self, leg: Leg) -> None:
         """Remove a leg; :meth:`Leg.leave` calls this."""
         self.legs.remove(leg)
-        self._changed()
+        self.changed()
 
 
 class RtpLeg(Leg, asyncio.DatagramProtocol):
     """A leg whose party is at the far end of an RTP stream.
 
     Attributes:
+        held: nothing is sent.
         sent: packets sent.
         jitter: RFC 3550 interarrival jitter, seconds.
         foreign: packets refused because they came from somebody else's address.
@@ -139,6 +178,7 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         self._digits_out = DtmfSender()
         self._digits_sent: asyncio.Future[None] | None = None
         self._transit: float | None = None
+        self.held = False
         self.port = 0
         self.law = 0
         self.sent = 0
@@ -158,6 +198,10 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         self.law = LAWS.index(law)
         self._announced = self._peer = (host, remote.port)
         self.heard_at = time.monotonic()
+
+    def hold(self, on: bool) -> None:
+        """Send nothing, or again: the peer is on hold (RFC 3264 section 8.4)."""
+        self.held = on
 
     def close(self) -> None:
         """Leave the conference and close the socket."""
@@ -253,7 +297,7 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
 
     def send(self, payload: bytes) -> None:
         """Send this tick's packet: audio, or the digit that is on."""
-        if self._socket is None or self._peer is None:
+        if self._socket is None or self._peer is None or self.held:
             return
         kind, timestamp = self._audio_type, self._timestamp
         if self._digits_out.busy:

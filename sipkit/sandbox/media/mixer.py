@@ -1,8 +1,9 @@
 """The 20 ms clock that moves all audio.
 
 One tick: take the newest frame of every RTP leg and every source, decode all of them with one table look-up, sum each
-conference once, give every member the sum minus itself, add what is played to that leg alone, encode with one
-look-up, send. Deadlines are absolute: a late tick does not delay the next one.
+conference once, give every member the sum minus itself (one that does not hear all the others gets a sum of its own),
+add what is played to that leg alone, encode with one look-up, send. Deadlines are absolute: a late tick does
+not delay the next one.
 """
 
 import asyncio
@@ -42,6 +43,7 @@ class Mixer:
         self._laws = np.zeros((0, 1), dtype=np.intp)
         self._order = self._starts = self._sizes = np.zeros(0, dtype=np.intp)
         self._energy = np.zeros(0)
+        self._choosy: list[tuple[int, np.ndarray]] = []
         self._ticks = 0
 
     def start(self) -> None:
@@ -87,6 +89,7 @@ class Mixer:
         self._starts = np.cumsum([0, *sizes[:-1]], dtype=np.intp) if sizes else np.zeros(0, dtype=np.intp)
         self._sizes = np.array(sizes, dtype=np.intp)
         self._energy = np.zeros(len(legs))
+        self._choosy = [found for rows in groups.values() for found in _choosy(legs, rows)]
         self._layout_stale = False
 
     async def _run(self) -> None:
@@ -125,7 +128,7 @@ class Mixer:
                 said[row] = frame
             if voice.said is not None:
                 voice.said(ENCODE[0][said[row] & 0xFFFF].tobytes())
-        arrived = said[: len(rtp)].copy() if any(leg.hearing for leg in rtp) else said
+        arrived = said[: len(rtp)].copy() if any(leg.hearing or leg.tap for leg in rtp) else said
         power = np.einsum("ij,ij->i", said, said, dtype=np.float64) / FRAME
         if len(self._energy) == count:
             self._energy += power
@@ -138,6 +141,8 @@ class Mixer:
             mixed = said[self._order]
             sums = np.add.reduceat(mixed, self._starts, axis=0)
             out[self._order] = np.repeat(sums, self._sizes, axis=0) - mixed
+            for row, heard in self._choosy:
+                out[row] = said[heard].sum(axis=0)
         self._deliver(out, arrived, power)
         self._ticks += 1
         if self._ticks % REPORT_TICKS == 0:
@@ -157,6 +162,8 @@ class Mixer:
             codes = ENCODE[self._laws, out[: len(rtp)] & 0xFFFF]
             for row, leg in enumerate(rtp):
                 leg.send(codes[row].tobytes())
+                if leg.tap is not None:
+                    leg.tap(arrived[row].astype(np.int16), out[row].astype(np.int16))
         for row, ear in enumerate(self._local, len(rtp)):
             if ear.hearing is not None:
                 heard = out[row].astype(np.int16)
@@ -177,3 +184,15 @@ class Mixer:
                     },
                 )
         self._energy[:] = 0
+
+
+def _choosy(legs: list[Leg], rows: list[int]) -> list[tuple[int, np.ndarray]]:
+    """Return the rows of a conference that do not hear all others, each with the rows it hears."""
+    if not any(legs[row].choosy for row in rows):
+        return []  # the common case costs nothing
+    found: list[tuple[int, np.ndarray]] = []
+    for row in rows:
+        heard = [other for other in rows if other != row and legs[row].hears(legs[other])]
+        if len(heard) < len(rows) - 1:
+            found.append((row, np.array(heard, dtype=np.intp)))
+    return found

@@ -12,10 +12,11 @@ from sipkit.sandbox.home import Home
 from sipkit.sandbox.media.dtmf import DIGITS
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.speech import Speech
-from sipkit.sandbox.phone.line import Line
-from sipkit.sandbox.phone.softphone import Softphone
+from sipkit.sandbox.phone.line import Carrier, Line
+from sipkit.sandbox.phone.softphone import BUSY, Manners, Softphone
 from sipkit.sandbox.sip.agent import OnMessage, UserAgent
-from sipkit.sandbox.sip.digest import DigestClient
+from sipkit.sandbox.sip.digest import DigestClient, DigestServer
+from sipkit.sandbox.sip.incoming import IncomingCall
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.webrtc.peer import Endpoint
 from sipkit.sandbox.webrtc.sdp import OfferRefused
@@ -26,6 +27,9 @@ KEEP_ENDED = 600.0
 """Seconds an ended phone and its recording are kept."""
 DEFAULT_CALLER = "12025550123"
 LONGEST_LISTEN = 60.0
+LONGEST_RING = 120.0
+CARRIER = "carrier.example"
+"""Realm of the carrier's phones."""
 
 
 class PhoneDesk:
@@ -35,16 +39,19 @@ class PhoneDesk:
         credentials = home.credentials
         tls = ssl.create_default_context(cafile=str(home.ca_file))
         self._line = Line({}, tls, DigestClient(credentials.carrier_user, credentials.carrier_password))
-        self._agent = UserAgent("sipkit-phone", on_message)
+        carrier = DigestServer(CARRIER, {credentials.carrier_user: credentials.carrier_password})
+        self._agent = UserAgent("sipkit-phone", on_message, on_call=self._called, digest=carrier)
         self._mixer = mixer
         self._speech = speech
         self._trace = trace
         self._endpoint = Endpoint()
         self._phones: dict[str, Softphone] = {}
+        self._expecting: dict[str, Manners] = {}
 
-    async def open(self) -> None:
-        """Bind the UDP port of the browsers that are receivers."""
+    async def open(self) -> Carrier:
+        """Bind the UDP ports of receivers (browsers) and of phones; returns where phones are called."""
         await self._endpoint.open()
+        return Carrier(await self._agent.listen("udp"), self._line.credentials, self._line.tls)
 
     def route(self, ports: dict[str, int]) -> None:
         """Tell where the platform is reached, by transport."""
@@ -59,13 +66,14 @@ class PhoneDesk:
     @property
     def busy(self) -> bool:
         """True while a phone is in a call."""
-        return any(phone.state != "ended" for phone in self._phones.values())
+        return any(phone.state not in ("waiting", "ended") for phone in self._phones.values())
 
     def routes(self) -> list[web.RouteDef]:
         """Return the control API's routes."""
         phone = "/sandbox/phones/{id}"
         return [
             web.post("/sandbox/phones", self._dial),
+            web.post("/sandbox/phones/expect", self._expect),
             web.get(phone, self._show),
             web.post(phone + "/keys", self._keys),
             web.post(phone + "/say", self._sound),
@@ -86,13 +94,41 @@ class PhoneDesk:
             raise web.HTTPBadRequest(reason="number and from must be digits")
         if transport not in ("udp", "tcp", "tls"):
             raise web.HTTPBadRequest(reason="transport must be udp, tcp or tls")
+        phone = self._new(number, caller)
+        phone.dial(transport)
+        return web.json_response({"id": phone.id, "state": phone.state}, status=201)
+
+    def _new(self, number: str, caller: str) -> Softphone:
         self._forget_old()
         if sum(phone.state != "ended" for phone in self._phones.values()) >= MAX_PHONES:
             raise web.HTTPServiceUnavailable(reason=f"there are {MAX_PHONES} phones in calls already")
         phone = Softphone(self._line, self._agent, self._mixer, self._trace, number, caller)
         self._phones[phone.id] = phone
-        phone.dial(transport)
+        return phone
+
+    async def _expect(self, request: web.Request) -> web.Response:
+        """Let a phone wait for one call to its number."""
+        wish = await read_object(request)
+        number, busy = wish.get("number"), wish.get("busy", False)
+        after, reject = wish.get("answer_after", 0.0), wish.get("reject")
+        if not _is_number(number):
+            raise web.HTTPBadRequest(reason="number must be digits")
+        if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after <= LONGEST_RING:
+            raise web.HTTPBadRequest(reason=f"answer_after must be seconds up to {LONGEST_RING:g}")
+        if not isinstance(busy, bool) or not (reject is None or (type(reject) is int and 400 <= reject < 700)):
+            raise web.HTTPBadRequest(reason="busy must be true or false, reject a SIP status of 400 to 699")
+        phone = self._new(number, "")
+        self._expecting[phone.id] = Manners(after, BUSY if busy else reject)
+        phone.wait_for_call()
         return web.json_response({"id": phone.id, "state": phone.state}, status=201)
+
+    async def _called(self, call: IncomingCall) -> None:
+        """Ring the first phone that waits at the number; 404 when none does."""
+        waiting = [each for each in self._phones.values() if each.state == "waiting" and each.number == call.dialled]
+        if not waiting:
+            call.reject(404)
+            return
+        await waiting[0].take(call, self._expecting.pop(waiting[0].id))
 
     async def _show(self, request: web.Request) -> web.Response:
         return web.json_response(self._find(request).describe())
@@ -173,6 +209,7 @@ class PhoneDesk:
         limit = time.monotonic() - KEEP_ENDED
         for phone in [p for p in self._phones.values() if p.ended_at is not None and p.ended_at < limit]:
             del self._phones[phone.id]
+            self._expecting.pop(phone.id, None)
 
 
 def _is_number(value: Any) -> TypeGuard[str]:

@@ -1,4 +1,4 @@
-"""The carrier's line to the platform: where it is, and the account that phones call with."""
+"""The lines between the carrier and the platform, both ways: where each is, and the account that opens it."""
 
 import ssl
 from dataclasses import dataclass
@@ -19,3 +19,18 @@ class Line:
     ports: dict[str, int]
     tls: ssl.SSLContext
     credentials: DigestClient
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """How the platform reaches the carrier's phones, and verifies SIP endpoints.
+
+    Attributes:
+        port: UDP port of the phones.
+        credentials: the account the carrier knows the platform by.
+        tls: verifies an endpoint's certificate.
+    """
+
+    port: int
+    credentials: DigestClient
+    tls: ssl.SSLContext

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Literal
 
 from sipmessage import URI, Address
@@ -15,22 +16,37 @@ from sipkit.sandbox.phone.receiver import Receiver
 from sipkit.sandbox.sip import sdp
 from sipkit.sandbox.sip.agent import UserAgent
 from sipkit.sandbox.sip.call import CallFailed, media_host
+from sipkit.sandbox.sip.incoming import IncomingCall
 from sipkit.sandbox.sip.outgoing import OutgoingCall
 from sipkit.sandbox.sip.transport import LOOPBACK, Transport
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.webrtc.peer import Endpoint, MediaState
 
-PhoneState = Literal["calling", "ringing", "answered", "ended"]
+PhoneState = Literal["waiting", "calling", "ringing", "answered", "ended"]
+BUSY = 486
 RING_LIMIT = 60.0
 """Seconds a phone lets it ring."""
 BEAT = 0.02
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How a phone that waits for a call takes it.
+
+    Attributes:
+        answer_after: seconds it rings.
+        reject: SIP status it refuses with instead; 486 is busy. None: it answers.
+    """
+
+    answer_after: float = 0.0
+    reject: int | None = None
 
 
 class Softphone:
     """One phone and its one call.
 
     Attributes:
-        state: calling, ringing, answered, ended.
+        state: waiting (for a call), calling, ringing, answered, ended.
         reason: why it ended.
     """
 
@@ -45,7 +61,7 @@ class Softphone:
         self._agent = agent
         self._mixer = mixer
         self._trace = trace
-        self._call: OutgoingCall | None = None
+        self._call: OutgoingCall | IncomingCall | None = None
         self._changed = asyncio.Event()
         self._quiet_since = 0
         self.audio = RtpLeg(f"phone:{self.id}", record=True)
@@ -56,8 +72,40 @@ class Softphone:
         """Begin to call."""
         self._task = asyncio.get_running_loop().create_task(self._live(transport))
 
+    def wait_for_call(self) -> None:
+        """Wait for a call instead of making one."""
+        self._enter("waiting")
+
+    async def take(self, call: IncomingCall, manners: Manners) -> None:
+        """Live through a call that came in: ring, then answer or refuse."""
+        self._call = call
+        self.caller = call.caller
+        reason = "rejected"
+        try:
+            if manners.reject == BUSY:
+                call.reject(BUSY)  # a busy phone does not ring
+            else:
+                await self.audio.open()
+                call.ring()
+                self._enter("ringing")
+                await asyncio.wait([call.ended], timeout=manners.answer_after)
+                if manners.reject is not None:
+                    call.reject(manners.reject)
+                elif not call.ended.done():
+                    self._pick_up(call)
+            reason = await asyncio.shield(call.ended)
+        finally:
+            await self._over(reason)
+
+    def _pick_up(self, call: IncomingCall) -> None:
+        assert call.remote_media is not None
+        call.accept(sdp.answer(call.remote_media, LOOPBACK, self.audio.port))
+        self._talk(call.remote_media)
+
     async def hang_up(self) -> None:
         """Hang up, at any time."""
+        if self.state == "waiting":
+            await self._over("hung up")
         if self._call is not None:
             await self._call.hang_up()
         elif self._task is not None:
@@ -132,7 +180,7 @@ class Softphone:
         reason = "hung up"
         try:
             await self.audio.open()
-            self._call = await self._agent.dial(
+            call = self._call = await self._agent.dial(
                 URI(scheme="sip", user=self.number, host="sip.nexmo.com"),
                 Address(URI(scheme="sip", user=self.caller, host="carrier.example")),
                 sdp.offer(LOOPBACK, self.audio.port),
@@ -141,14 +189,12 @@ class Softphone:
                 tls=self._line.tls if transport == "tls" else None,
                 credentials=self._line.credentials,
             )
-            self._call.early.add_done_callback(self._rings)
+            call.early.add_done_callback(self._rings)
             async with asyncio.timeout(RING_LIMIT):
-                await self._call.place()
-            assert self._call.remote_media is not None
-            self.audio.connect(self._call.remote_media, media_host(self._call.remote_media))
-            self._mixer.add(self.audio)
-            self._enter("answered")
-            reason = await asyncio.shield(self._call.ended)
+                await call.place()
+            assert call.remote_media is not None
+            self._talk(call.remote_media)
+            reason = await asyncio.shield(call.ended)
         except CallFailed as error:
             reason = str(error)
         except TimeoutError:
@@ -156,14 +202,22 @@ class Softphone:
         except OSError as error:
             reason = f"no connection: {error.strerror or type(error).__name__}"
         finally:
-            self.lay_down()
-            self._mixer.remove(self.audio)
-            self.audio.close()
-            if self._call is not None and not self._call.ended.done():
-                await self._call.hang_up()
-            self.reason = reason
-            self.ended_at = time.monotonic()
-            self._enter("ended")
+            await self._over(reason)
+
+    def _talk(self, remote: sdp.Audio) -> None:
+        self.audio.connect(remote, media_host(remote))
+        self._mixer.add(self.audio)
+        self._enter("answered")
+
+    async def _over(self, reason: str) -> None:
+        self.lay_down()
+        self._mixer.remove(self.audio)
+        self.audio.close()
+        if self._call is not None and not self._call.ended.done():
+            await self._call.hang_up()
+        self.reason = reason
+        self.ended_at = time.monotonic()
+        self._enter("ended")
 
     def _rings(self, early: "asyncio.Future[int]") -> None:
         if not early.cancelled() and self.state == "calling":

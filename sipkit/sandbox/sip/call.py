@@ -5,6 +5,7 @@ side. It knows SDP but owns no media: its user passes descriptions in and reads 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipmessage import URI, Address, CSeq, MediaType, Parameters, Request, Via
@@ -57,6 +58,10 @@ class Call:
         self.remote_tag: str | None = None
         self.state: CallState = "calling"
         self.remote_media: sdp.Audio | None = None
+        self.held = False
+        self.on_hold: Callable[[bool], None] | None = None
+        """Told when the peer holds the call, and when it resumes."""
+        self._remote_direction: sdp.Direction = "sendrecv"
         self._local_sdp = b""
         self._local = self._remote = ""  # From and To values of requests we send, as they travel
         self._target: URI | None = None
@@ -145,21 +150,40 @@ class Call:
             self._agent.transactions.refuse(transaction, 405, Allow=ALLOW)
 
     def _reinvited(self, transaction: ServerTransaction) -> None:
-        """Answer a re-INVITE with the description in force: it may move the peer's target, nothing else."""
+        """Answer a re-INVITE with the description in force: it may move the peer's target, hold, and resume."""
         if self.state != "answered":
             self._agent.transactions.refuse(transaction, 491)
             return
         try:
-            self._target = contact_uri(transaction.request) or self._target
+            target = contact_uri(transaction.request) or self._target
         except ValueError:
             self._agent.transactions.refuse(transaction, 400)
             return
+        body = transaction.request.body
+        try:
+            offer = sdp.parse(body) if body else None
+        except sdp.UnsupportedMedia:
+            self._agent.transactions.refuse(transaction, 488)
+            return
+        self._target = target
+        if offer is not None:
+            self._turn(offer)
         response = make_response(transaction.request, 200)
         response.contact = [self._contact(self._agent.name)]
         response.content_type = SDP
         response.body = self._local_sdp
         transaction.respond(response)
         self._unacknowledged = transaction
+
+    def _turn(self, offer: sdp.Audio) -> None:
+        """Follow the direction of a new offer (RFC 3264 section 8.4); the same direction changes nothing."""
+        if offer.direction != self._remote_direction:
+            self._remote_direction = offer.direction
+            self._local_sdp = sdp.redirect(self._local_sdp, offer.direction)
+        if offer.holds != self.held:
+            self.held = offer.holds
+            if self.on_hold is not None:
+                self.on_hold(self.held)
 
     def acknowledged(self) -> None:
         """An ACK for a 2xx of ours arrived."""

@@ -1,5 +1,6 @@
 """Offer and answer one G.711 audio stream with telephone-event (RFC 4566, RFC 3264, RFC 3551, RFC 4733)."""
 
+import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -43,6 +44,11 @@ class Audio:
     others: tuple[str, ...] = field(default=())
     audio_index: int = 0
 
+    @property
+    def holds(self) -> bool:
+        """Does this side want to hear nothing (RFC 3264 section 8.4, with RFC 2543's address of zeros)?"""
+        return self.direction in ("sendonly", "inactive") or self.host == "0.0.0.0"  # noqa: S104 - read, not bound
+
     def serialize(self, session_id: int | None = None) -> bytes:
         """Print the session description."""
         number = session_id if session_id is not None else int(time.time() * 1000)
@@ -70,6 +76,12 @@ def answer(remote: Audio, host: str, port: int) -> Audio:
     """Answer an offer with its first G.711 law, its telephone-event number and the mirrored direction."""
     number, law = next(iter(remote.laws.items()))
     return replace(remote, host=host, port=port, laws={number: law}, direction=_MIRROR[remote.direction])
+
+
+def redirect(body: bytes, remote: Direction) -> bytes:
+    """Return our description with its direction mirroring the peer's, as a new version (RFC 3264 sections 6.1, 8)."""
+    body = re.sub(rb"a=(?:sendrecv|sendonly|recvonly|inactive)(?=\r\n)", f"a={_MIRROR[remote]}".encode(), body)
+    return re.sub(rb"(?m)^(o=\S+ \d+) (\d+)", lambda o: o[1] + b" %d" % (int(o[2]) + 1), body, count=1)
 
 
 def parse(body: bytes) -> Audio:

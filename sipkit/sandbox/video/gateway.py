@@ -25,6 +25,7 @@ from sipkit.sandbox.video.conferences import Conferences
 from sipkit.sandbox.video.presence import Connection, Session
 from sipkit.sandbox.video.router import Router
 from sipkit.sandbox.video.sessions import Sessions
+from sipkit.sandbox.video.sip_leg import SipLeg
 from sipkit.sandbox.video.sip_target import SipTarget
 
 SESSION_HEADER = "X-OpenTok-SessionId"
@@ -61,6 +62,7 @@ class SipGateway:
         self._tls = ssl.create_default_context(cafile=str(home.ca_file))
         self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._calls: dict[str, OutgoingCall] = {}
+        self._legs: dict[str, SipLeg] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def route(self, ports: dict[str, int]) -> None:
@@ -75,9 +77,17 @@ class SipGateway:
 
     def dial(self, session: Session, connection: Connection, sip: SipTarget) -> None:
         """Begin to call; returns at once."""
-        task = asyncio.get_running_loop().create_task(self._live(session, connection, sip))
+        leg = SipLeg(self._sessions, session, connection, observes=sip.observe_force_mute, streams=sip.streams)
+        self._legs[connection.id] = leg
+        task = asyncio.get_running_loop().create_task(self._live(session, connection, sip, leg))
         self._tasks[connection.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(connection.id, None))
+        task.add_done_callback(lambda _: self._forget(connection.id))
+
+    def play_digits(self, connection_id: str, digits: str) -> None:
+        """Play digits to the far end of a call; returns at once. Of any other connection: nothing."""
+        leg = self._legs.get(connection_id)
+        if leg is not None:
+            leg.play(digits)
 
     async def hang_up(self, connection_id: str) -> None:
         """End the call of a connection: BYE, or CANCEL while it rings."""
@@ -90,9 +100,16 @@ class SipGateway:
         if task is not None:
             await asyncio.wait([task])
 
-    async def _live(self, session: Session, connection: Connection, sip: SipTarget) -> None:
+    def _forget(self, connection_id: str) -> None:
+        """The call is over, or was cancelled before its task began."""
+        self._tasks.pop(connection_id, None)
+        leg = self._legs.pop(connection_id, None)
+        if leg is not None:
+            leg.close()
+
+    async def _live(self, session: Session, connection: Connection, sip: SipTarget, leg: SipLeg) -> None:
         """Live through one call, from the INVITE to the destroyed connection."""
-        audio = RtpLeg(f"gateway:{connection.id}")
+        audio = leg.audio
         stream_id = connection.stream_id
         reason: Literal["clientDisconnected", "networkDisconnected"] = "networkDisconnected"
         try:
@@ -116,7 +133,7 @@ class SipGateway:
             # Out of the conference before the session forgets the connection.
             self._router.unpublish(stream_id)
             self._mixer.remove(audio)
-            audio.close()
+            leg.close()
             placed = self._calls.pop(connection.id, None)
             if placed is not None and not placed.ended.done():
                 await placed.hang_up()

@@ -1,4 +1,4 @@
-"""What a project's server does to the people in its sessions: disconnect, mute and signal them, over REST.
+"""What a project's server does to the people in its sessions: disconnect, mute and signal them, play them digits.
 
 Answers as in OpenTok's REST reference ("Moderation", "Signaling") and in the SDKs, opentok 3.15 and vonage-video 1.6.
 """
@@ -19,6 +19,9 @@ from sipkit.sandbox.video.sip_side import Gateway
 MAX_SIGNAL_TYPE = 128
 MAX_SIGNAL_DATA = 8192
 """Bytes of UTF-8 ("Signaling": 128 bytes and 8 kB)."""
+MAX_DIGITS = 255
+"""Digits of one request (assumed: no document gives a figure)."""
+_DIGITS = re.compile(r"[0-9*#p]+")  # SDKs' play_dtmf
 _SIGNAL_TYPE = re.compile(r"[A-Za-z0-9\-_~]*")  # "only letters, numbers, '-', '_' and '~'" (Session.signal)
 
 
@@ -103,6 +106,23 @@ class Moderation:
             raise Refusal(status, str(error)) from None
         self._sessions.signal(session, type_, data, sender=None, to=to)
         return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def play_dtmf(self, request: web.Request, body: bytes) -> web.Response:
+        """Play digits to the far ends of all SIP connections of a session, or to that of the one in the path."""
+        session = asked.session(request, self._sessions)
+        digits = parse_json(body).get("digits")
+        if not isinstance(digits, str) or len(digits) > MAX_DIGITS or not _DIGITS.fullmatch(digits):
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"Invalid digits: 1 to {MAX_DIGITS} of 0-9, *, # and p")
+        if "connection" in request.match_info:
+            called = [session.connections[self._connected(request, session)]]
+            if called[0].kind != "sip":
+                # Documented for an invalid connectionId; that a browser's is one is assumed.
+                raise Refusal(HTTPStatus.BAD_REQUEST, "Invalid connection ID: it is not a SIP connection")
+        else:
+            called = [each for each in session.connections.values() if each.kind == "sip"]
+        for connection in called:
+            self._gateway.play_digits(connection.id, digits)
+        return web.Response(status=HTTPStatus.OK)
 
     @staticmethod
     def _connected(request: web.Request, session: Session) -> str:

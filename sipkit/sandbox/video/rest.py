@@ -9,8 +9,10 @@ import asyncio
 import ipaddress
 import time
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from aiohttp import web
 
@@ -46,21 +48,31 @@ _ALWAYS_NULL = (
 """Fields of a created session that the recorded answers hold, and never fill."""
 
 
-def routes(sessions: Sessions, gateway: Gateway, tokens: Tokens, trace: Trace) -> list[web.RouteDef]:
-    """The API's routes, each request verified and traced."""
+def _unlimited() -> None:
+    """Let every request in."""
+
+
+def routes(
+    sessions: Sessions, gateway: Gateway, tokens: Tokens, trace: Trace, admit: Callable[[], None] = _unlimited
+) -> list[web.RouteDef]:
+    """The API's routes, each request verified and traced.
+
+    `admit` is asked about each genuine request, and raises a `Refusal` of 429 when there are too many.
+    """
     api, moderation = _VideoApi(sessions, gateway, tokens), Moderation(sessions, gateway)
     wrap = vendor_api(trace, _problem)
 
     def guarded(handler: VendorHandler) -> Handler:
         async def answer(request: web.Request, body: bytes) -> web.Response:
             asked.verify(request, tokens)
+            admit()
             return await handler(request, body)
 
         return wrap(answer)
 
     project, session = "/v2/project/{key}", "/v2/project/{key}/session/{session}"
     return [
-        web.post("/session/create", wrap(api.create)),
+        web.post("/session/create", guarded(api.create)),
         web.post(f"{project}/dial", guarded(api.dial)),
         web.get(f"{session}/stream", guarded(api.streams)),
         web.get(f"{session}/stream/{{stream}}", guarded(api.stream)),
@@ -70,12 +82,33 @@ def routes(sessions: Sessions, gateway: Gateway, tokens: Tokens, trace: Trace) -
         web.get(f"{session}/connection", guarded(api.connections)),
         web.delete(f"{session}/connection/{{connection}}", guarded(moderation.force_disconnect)),
         web.post(f"{session}/connection/{{connection}}/signal", guarded(moderation.signal)),
+        # Every SDK plays digits below /v2/project; the OpenAPI document alone writes /v2/projects.
+        *(
+            web.post(each.replace("project", name, 1), guarded(moderation.play_dtmf))
+            for name in ("project", "projects")
+            for each in (f"{session}/play-dtmf", f"{session}/connection/{{connection}}/play-dtmf")
+        ),
+        web.put(f"{session}/stream", guarded(_absent)),
+        web.route("*", f"{project}/{{api:archive|broadcast|render|captions|connect}}", guarded(_absent)),
+        web.route("*", f"{project}/{{api:archive|broadcast|render|captions}}/{{rest:.*}}", guarded(_absent)),
     ]
 
 
 def _problem(refusal: Refusal) -> dict[str, Any]:
     """OpenTok's error JSON; `code` is -1 in every recorded one, the message is told twice."""
     return {"code": -1, "message": refusal.text, "description": refusal.text}
+
+
+async def _absent(_: web.Request, __: bytes) -> web.Response:
+    """What the platform has and the sandbox has not: answered as if nothing had been recorded, sent or laid out.
+
+    Raises:
+        Refusal: 404, of which the SDKs make their own "not found" or request errors.
+    """
+    raise Refusal(
+        HTTPStatus.NOT_FOUND,
+        "The sandbox has no archives, broadcasts, Experience Composer, captions, Audio Connector or layouts",
+    )
 
 
 class _VideoApi:
@@ -102,6 +135,10 @@ class _VideoApi:
             "session_segment_id": str(uuid.uuid4()),
             "ice_credential_expiration": 86100,
         }
+        # Recorded: OpenTok answers XML to whoever does not ask for JSON, as its early SDKs did not.
+        # The unified environment knows JSON only (OpenAPI 0.3.2).
+        if "json" not in request.headers.get("Accept", "") and project == self._sessions.project_key:
+            return _session_as_xml(answer)
         return json_answer([answer])
 
     async def dial(self, request: web.Request, body: bytes) -> web.Response:
@@ -173,6 +210,17 @@ class _VideoApi:
         )
 
 
+def _session_as_xml(answer: dict[str, Any]) -> web.Response:
+    """The answer of /session/create as the recorded XML ones are: these three fields, labelled text/xml."""
+    sessions = ET.Element("sessions")
+    session = ET.SubElement(sessions, "Session")
+    for name in ("session_id", "partner_id", "create_dt"):
+        ET.SubElement(session, name).text = answer[name]
+    text = ET.tostring(sessions, encoding="unicode")
+    head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
+    return web.Response(body=(head + text).encode(), content_type="text/xml")
+
+
 def _listed(session: Session) -> list[Stream]:
     """The streams REST tells of: a dialled one from the dial on, a browser's when its media flows (assumed)."""
     return [stream for connection, stream in session.streams() if stream.live or connection.kind != "browser"]
@@ -193,7 +241,8 @@ def _session_properties(form: dict[str, str]) -> dict[str, Any]:
         "p2p.preference": form.get("p2p.preference", "disabled"),
         "archiveMode": form.get("archiveMode", "manual"),
         "e2ee": form.get("e2ee", "false").lower(),
-        "location": form.get("location") or None,
+        # @vonage/video sends the word "null" where no location is wished.
+        "location": form.get("location", "").replace("null", "") or None,
     }
     allowed = {
         "p2p.preference": {"enabled", "disabled"},

@@ -14,3 +14,6 @@ class Gateway(Protocol):
 
     async def hang_up(self, connection_id: str) -> None:
         """End the call of a connection: BYE, or CANCEL while it rings; of any other than a SIP one: nothing."""
+
+    def play_digits(self, connection_id: str, digits: str) -> None:
+        """Play digits to the far end of a call; returns at once. Of any other connection: nothing."""

@@ -30,6 +30,8 @@ class SipTarget:
         from_: the caller shown, `user@host`; None = the gateway's default.
         headers: custom `X-` headers of the INVITE.
         secure: SRTP asked for.
+        observe_force_mute: the leg follows the session's force mutes.
+        streams: ids of the streams that the far end hears; empty is all.
         user, host, port, transport: read from `uri`; transport is "udp", "tcp" or "tls".
     """
 
@@ -39,6 +41,8 @@ class SipTarget:
     username: str | None
     password: str | None = field(repr=False)
     secure: bool
+    observe_force_mute: bool = False
+    streams: tuple[str, ...] = ()
     user: str = field(init=False)
     host: str = field(init=False)
     port: int | None = field(init=False)
@@ -100,7 +104,14 @@ def read_sip(sip: Any) -> SipTarget:
         raise _bad("sip.streams must be a list of stream ids")
     try:
         target = SipTarget(
-            sip["uri"], from_, headers, auth.get("username"), auth.get("password"), sip.get("secure", False)
+            sip["uri"],
+            from_,
+            headers,
+            auth.get("username"),
+            auth.get("password"),
+            sip.get("secure", False),
+            sip.get("observeForceMute", False),
+            tuple(streams),
         )
     except ValueError as error:
         raise _bad(str(error)) from None

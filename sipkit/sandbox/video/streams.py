@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sipkit.sandbox.media.g711 import Samples
+from sipkit.sandbox.media.g711 import SILENCE, Samples
 from sipkit.sandbox.media.leg import Conference, Leg
 from sipkit.sandbox.media.microphone import Microphone
 from sipkit.sandbox.media.mixer import Mixer
@@ -154,7 +154,8 @@ class VoiceStream:
         leg.said = self._say
 
     def _say(self, frame: bytes) -> None:
-        packet = self._packets.packet(frame)
+        # Muted, it is silent rather than gone: its viewers' media goes on.
+        packet = self._packets.packet(SILENCE["PCMU"] if self._leg.muted else frame)
         for viewer in self._viewers:
             viewer.forward("audio", packet)
 

@@ -4,7 +4,7 @@ A project's server signs each REST request; it also makes the session tokens wit
 them, come into a session. There are two environments with one way each:
 
 * OpenTok: HS256 with the project's secret; requests carry X-OPENTOK-AUTH (OpenTok REST reference, "Authentication";
-  opentok 3.15 `generate_token`).
+  opentok 3.15 `generate_token`). Session tokens may also be T1 (see `t1`).
 * Unified: RS256 with the application's private key; requests carry Authorization: Bearer (Vonage, "Authentication",
   JWT; vonage-jwt 1.1 and vonage-video 1.6 `generate_client_token`; opentok's "Vonage mode").
 """
@@ -20,6 +20,7 @@ import jwt
 from sipkit.sandbox.home import Home
 from sipkit.sandbox.rest import Refusal
 from sipkit.sandbox.video.session_id import project_of
+from sipkit.sandbox.video.t1 import SENTINEL, T1Refused, read_t1
 
 MAX_REQUEST_SECONDS = 300
 """From `iat` to `exp` of X-OPENTOK-AUTH: "the maximum allowed expiration time range is 5 minutes"."""
@@ -88,15 +89,17 @@ class Tokens:
         """Read a session token that is to open `session_id`.
 
         Raises:
-            Refusal: 403, it is forged, expired, of another project or session, or not a JWT.
+            Refusal: 403, it is forged, expired, of another project or session, or neither a JWT nor a T1 token.
         """
-        if token.startswith("T1=="):
-            raise _forbidden("T1 tokens are not in the sandbox yet: make a JWT (generate_token's default)")
         unified = project_of(session_id) == self._application.project
-        issuer = self._application if unified else self._project
-        claims = _decode(token, issuer, required=("iat", "exp", "session_id", "role", "scope"))
-        if claims["scope"] != "session.connect" or not (_opens_unified(claims) if unified else _opens_opentok(claims)):
-            raise _forbidden("The token does not open sessions")
+        if token.startswith(SENTINEL) and not unified:
+            claims = self._read_t1(token)
+        else:
+            issuer = self._application if unified else self._project
+            claims = _decode(token, issuer, required=("iat", "exp", "session_id", "role", "scope"))
+            opens = _opens_unified(claims) if unified else _opens_opentok(claims)
+            if claims["scope"] != "session.connect" or not opens:
+                raise _forbidden("The token does not open sessions")
         if claims["session_id"] != session_id:
             raise _forbidden("The token is for another session")
         if claims["exp"] - claims["iat"] > MAX_TOKEN_SECONDS:
@@ -107,6 +110,18 @@ class Tokens:
         if not isinstance(data, str) or len(data) > MAX_DATA_CHARACTERS:
             raise _forbidden("The token's connection data is longer than 1000 characters")
         return SessionToken(session_id, claims["role"], data)
+
+    def _read_t1(self, token: str) -> dict[str, Any]:
+        try:
+            claims = read_t1(token, self._project.project, self._project.key)
+        except T1Refused as error:
+            raise _forbidden(str(error)) from None
+        now = time.time()
+        if claims["exp"] < now - CLOCK_LEEWAY_SECONDS:
+            raise _forbidden("Token expired")
+        if claims["iat"] > now + CLOCK_LEEWAY_SECONDS:
+            raise _forbidden("The token's issue time is in the future")
+        return claims
 
     def _verify_project(self, token: str) -> str:
         claims = _decode(token, self._project, required=("ist", "iat", "exp"))
@@ -133,11 +148,12 @@ def _opens_opentok(claims: dict[str, Any]) -> bool:
 
 
 def _opens_unified(claims: dict[str, Any]) -> bool:
-    """Has it what vonage-video's tokens have: subject, access list and an id?"""
+    """Has it what the SDKs' tokens have: an access list, an id, and a subject, which Python and Node name differently?"""
     acl = claims.get("acl")
     paths = acl.get("paths") if isinstance(acl, dict) else None
     named = isinstance(claims.get("jti"), str) and bool(claims["jti"])
-    return named and claims.get("subject") == "video" and isinstance(paths, dict) and SESSION_PATHS in paths
+    subject = claims.get("subject", claims.get("sub"))
+    return named and subject == "video" and isinstance(paths, dict) and SESSION_PATHS in paths
 
 
 def _decode(

@@ -1,40 +1,28 @@
-"""The account's one Vonage application: where its webhooks are, read and replaced over REST.
+"""The account's Vonage applications: where the webhooks of each are, and its public key. State in one file.
 
-`GET` and `PUT /v2/applications/{id}` of Vonage's Application API v2. PUT replaces everything: a capability
-left out of the body is gone, as many learn at Vonage. One kindness is needed and taken: webhook addresses
-may be plain http on this machine, where Vonage wants a public https address.
+The first one is the one the sandbox's JSON line names; nothing else tells it apart, so it can be deleted too.
 """
 
-import asyncio
 import json
-import re
 import threading
 import uuid
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
-from aiohttp import web
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sipkit.sandbox.files import write_private
-from sipkit.sandbox.home import Credentials, Home
-from sipkit.sandbox.rest import Refusal, basic_auth_matches, json_answer, parse_json, vendor_api
-from sipkit.sandbox.trace import Trace
+from sipkit.sandbox.home import Home
+from sipkit.sandbox.voice import application_rules
+from sipkit.sandbox.voice.application_rules import (
+    CONNECT_TIMEOUT_MS,
+    CONNECT_TIMEOUT_NAMES,
+    DEFAULT_METHODS,
+    SOCKET_TIMEOUT_MS,
+)
 
 WebhookName = Literal["answer_url", "event_url", "fallback_answer_url"]
-
-DEFAULT_METHODS = {"answer_url": "GET", "event_url": "POST", "fallback_answer_url": "GET"}
-CONNECT_TIMEOUT_MS = (300, 1000)
-SOCKET_TIMEOUT_MS = {  # lowest, highest; the highest is the default (Application OpenAPI 2.4.1)
-    "answer_url": (1000, 5000),
-    "event_url": (1000, 10_000),
-    "fallback_answer_url": (1000, 5000),
-}
-# Both names are about: Vonage's SDKs say the first, its reference showed the second.
-_CONNECT_TIMEOUT_NAMES = ("connect_timeout", "connection_timeout")
-_CAPABILITIES = frozenset({"voice", "rtc", "messages", "vbc", "verify", "video", "network_apis"})
-_ERRORS = "https://developer.vonage.com/api-errors"
 
 
 class Timeouts(NamedTuple):
@@ -44,65 +32,23 @@ class Timeouts(NamedTuple):
     answer: float
 
 
-class InvalidApplication(ValueError):
-    """The application's new configuration breaks the rules.
+@dataclass(frozen=True)
+class Application:
+    """One application as it is configured now. `kept` is never changed: a new configuration is a new object."""
 
-    Attributes:
-        problems: [{"name": path of the field, "reason": what is wrong}].
-    """
+    id: str
+    kept: dict[str, Any]
 
-    def __init__(self, problems: list[dict[str, str]]) -> None:
-        super().__init__("; ".join(f"{each['name']} {each['reason']}" for each in problems))
-        self.problems = problems
-
-
-class Applications:
-    """The application and its file. Readable from the loop; `put` waits for the disk."""
-
-    def __init__(self, home: Home) -> None:
-        """Load the application of `home`, or make it: with voice and video, without webhooks."""
-        self._path = home.application_file
-        self._lock = threading.Lock()
-        self.id = home.credentials.application_id
-        try:
-            self._kept: dict[str, Any] = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            self._kept = {
-                "name": "sipkit sandbox",
-                "capabilities": {"voice": {"webhooks": {}, "signed_callbacks": True}, "video": {}},
-                "keys": {"public_key": home.public_key()},
-                "privacy": {"improve_ai": False},
-            }
-            self._keep(self._kept)
-
-    def get(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, Any]:
         """The application as Vonage shows it; a copy."""
-        shown: dict[str, Any] = {"id": self.id, **json.loads(json.dumps(self._kept))}
+        shown: dict[str, Any] = {"id": self.id, **json.loads(json.dumps(self.kept))}
         shown["_links"] = {"self": {"href": f"/v2/applications/{self.id}"}}
         return shown
 
-    def put(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Replace the application by `body` and return it. Waits for the disk: call it in a thread.
-
-        Only the public key outlives a body that has none (assumed: Vonage keeps the key pair too).
-
-        Raises:
-            InvalidApplication: a field is missing or wrong; nothing was changed.
-        """
-        problems = list(_problems(body))
-        if problems:
-            raise InvalidApplication(problems)
-        with self._lock:
-            public_key = body.get("keys", {}).get("public_key") or self._kept["keys"]["public_key"]
-            fresh = {
-                "name": body["name"],
-                "capabilities": body.get("capabilities", {}),
-                "keys": {"public_key": public_key},
-                "privacy": {"improve_ai": body.get("privacy", {}).get("improve_ai", False)},
-            }
-            self._keep(fresh)
-            self._kept = fresh
-        return self.get()
+    @property
+    def public_key(self) -> str:
+        """The key (PEM) that the application's JWTs are verified with."""
+        return str(self.kept["keys"]["public_key"])
 
     @property
     def answer_url(self) -> tuple[str, str] | None:
@@ -127,137 +73,114 @@ class Applications:
     def timeouts(self, name: WebhookName) -> Timeouts:
         """The seconds a webhook may take to connect and to answer."""
         webhook = self._voice().get("webhooks", {}).get(name, {})
-        connect = next((webhook[each] for each in _CONNECT_TIMEOUT_NAMES if each in webhook), CONNECT_TIMEOUT_MS[1])
+        connect = next((webhook[each] for each in CONNECT_TIMEOUT_NAMES if each in webhook), CONNECT_TIMEOUT_MS[1])
         answer = webhook.get("socket_timeout", SOCKET_TIMEOUT_MS[name][1])
         return Timeouts(connect / 1000, answer / 1000)
 
     def _voice(self) -> dict[str, Any]:
-        voice: dict[str, Any] = self._kept["capabilities"].get("voice", {})
+        voice: dict[str, Any] = self.kept["capabilities"].get("voice", {})
         return voice
 
     def _webhook(self, name: WebhookName) -> tuple[str, str] | None:
         webhook = self._voice().get("webhooks", {}).get(name)
         return (webhook["address"], webhook.get("http_method", DEFAULT_METHODS[name])) if webhook else None
 
-    def _keep(self, application: dict[str, Any]) -> None:
-        write_private(self._path, json.dumps(application, indent=1))
 
+class Applications:
+    """All applications of the account and their file. Readable from the loop; changes wait for the disk."""
 
-def routes(applications: Applications, credentials: Credentials, trace: Trace) -> list[web.RouteDef]:
-    """GET and PUT of the application, each request authenticated and traced."""
-
-    def check(request: web.Request) -> None:
-        if not basic_auth_matches(request, credentials.voice_api_key, credentials.voice_api_secret):
-            raise Refusal(HTTPStatus.UNAUTHORIZED, "You did not provide correct credentials.")
-        if request.match_info["id"] != applications.id:
-            raise Refusal(HTTPStatus.NOT_FOUND, "The application is not among those of this account.")
-
-    async def get(request: web.Request, _: bytes) -> web.Response:
-        check(request)
-        return json_answer(applications.get())
-
-    async def put(request: web.Request, body: bytes) -> web.Response:
-        check(request)
+    def __init__(self, home: Home) -> None:
+        """Load the applications of `home`, or make the first: with voice and video, without webhooks."""
+        self._path = home.application_file
+        self._lock = threading.Lock()
+        self.first_id = home.credentials.application_id
+        self._all: dict[str, Application]
         try:
-            return json_answer(await asyncio.to_thread(applications.put, parse_json(body)))
-        except InvalidApplication as error:
-            text = "The request failed due to validation errors."
-            raise Refusal(HTTPStatus.BAD_REQUEST, text, invalid_parameters=error.problems) from None
+            kept = json.loads(self._path.read_text())
+            # Up to 0.1 the file held the only application.
+            every = kept.get("applications", {self.first_id: kept})
+            self._all = {id_: Application(id_, each) for id_, each in every.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            first = {
+                "name": "sipkit sandbox",
+                "capabilities": {"voice": {"webhooks": {}, "signed_callbacks": True}, "video": {}},
+                "keys": {"public_key": home.public_key()},
+                "privacy": {"improve_ai": False},
+            }
+            self._keep({self.first_id: Application(self.first_id, first)})
 
-    wrap = vendor_api(trace, _problem)
-    return [web.get("/v2/applications/{id}", wrap(get)), web.put("/v2/applications/{id}", wrap(put))]
+    def all(self) -> list[Application]:
+        """Every application, the oldest first."""
+        return list(self._all.values())
+
+    def find(self, application_id: str) -> Application | None:
+        """One application, None when the account has no such one."""
+        return self._all.get(application_id)
+
+    def create(self, body: dict[str, Any]) -> tuple[Application, str | None]:
+        """Make an application; its private key (PEM) comes along when the body brings no public one.
+
+        The private key is told once and kept nowhere, as documented.
+
+        Raises:
+            application_rules.InvalidApplication: a field is missing or wrong; nothing was made.
+        """
+        application_rules.check(body)
+        private_key, public_key = None, body.get("keys", {}).get("public_key")
+        if not public_key:
+            private_key, public_key = _key_pair()
+        application = Application(str(uuid.uuid4()), _configured(body, public_key))
+        with self._lock:
+            self._keep({**self._all, application.id: application})
+        return application, private_key
+
+    def put(self, application_id: str, body: dict[str, Any]) -> Application:
+        """Replace an application by `body` and return it.
+
+        Only the public key outlives a body that has none (assumed: Vonage keeps the key pair too).
+
+        Raises:
+            KeyError: there is no such application.
+            application_rules.InvalidApplication: a field is missing or wrong; nothing was changed.
+        """
+        application_rules.check(body)
+        with self._lock:
+            key = body.get("keys", {}).get("public_key") or self._all[application_id].public_key
+            fresh = Application(application_id, _configured(body, key))
+            self._keep({**self._all, application_id: fresh})
+        return fresh
+
+    def delete(self, application_id: str) -> None:
+        """Delete an application.
+
+        Raises:
+            KeyError: there is no such application.
+        """
+        with self._lock:
+            rest = dict(self._all)
+            del rest[application_id]
+            self._keep(rest)
+
+    def _keep(self, applications: dict[str, Application]) -> None:
+        kept = {"applications": {each.id: each.kept for each in applications.values()}}
+        write_private(self._path, json.dumps(kept, indent=1))
+        self._all = applications
 
 
-def _problem(refusal: Refusal) -> dict[str, Any]:
-    """The error JSON of Vonage's newer APIs (RFC 7807 with Vonage's documentation as type)."""
-    slug, title = {
-        HTTPStatus.BAD_REQUEST: ("bad-request", "Bad Request"),
-        HTTPStatus.UNAUTHORIZED: ("unauthorized", "Unauthorized"),
-        HTTPStatus.NOT_FOUND: ("not-found", "Not Found"),
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("bad-request", "Request Entity Too Large"),
-    }.get(HTTPStatus(refusal.status), ("internal-error", "Internal Server Error"))
+def _configured(body: dict[str, Any], public_key: str) -> dict[str, Any]:
     return {
-        "type": f"{_ERRORS}#{slug}",
-        "title": title,
-        "detail": refusal.text,
-        "instance": str(uuid.uuid4()),
-        **refusal.more,
+        "name": body["name"],
+        "capabilities": body.get("capabilities", {}),
+        "keys": {"public_key": public_key},
+        "privacy": {"improve_ai": body.get("privacy", {}).get("improve_ai", False)},
     }
 
 
-class _Problems(list[dict[str, str]]):
-    """What is wrong with a body, collected field by field."""
-
-    def check(self, good: bool, name: str, reason: str) -> None:
-        if not good:
-            self.append({"name": name, "reason": reason})
-
-    def inner(self, parent: dict[str, Any], path: str) -> dict[str, Any]:
-        """The object in `parent` named by the end of `path`; empty when it is missing, or wrong and told."""
-        value = parent.get(path.rpartition(".")[2], {})
-        self.check(isinstance(value, dict), path, "must be an object.")
-        return value if isinstance(value, dict) else {}
-
-
-def _problems(body: dict[str, Any]) -> _Problems:
-    found = _Problems()
-    name = body.get("name")
-    found.check(isinstance(name, str) and bool(name.strip()), "name", "must be a text.")
-    key = found.inner(body, "keys").get("public_key")
-    found.check(key is None or _is_public_key(key), "keys.public_key", "must be a public key in PEM.")
-    improve = found.inner(body, "privacy").get("improve_ai", False)
-    found.check(isinstance(improve, bool), "privacy.improve_ai", "must be true or false.")
-    capabilities = found.inner(body, "capabilities")
-    for each in capabilities:
-        path = f"capabilities.{each}"
-        found.check(each in _CAPABILITIES, path, "is not a capability.")
-        capability = found.inner(capabilities, path)
-        if each == "voice":
-            _check_voice(found, capability, path)
-    return found
-
-
-def _check_voice(found: _Problems, voice: dict[str, Any], path: str) -> None:
-    signed = voice.get("signed_callbacks", True)
-    found.check(isinstance(signed, bool), f"{path}.signed_callbacks", "must be true or false.")
-    webhooks = found.inner(voice, f"{path}.webhooks")
-    for name, webhook in webhooks.items():
-        here = f"{path}.webhooks.{name}"
-        if name not in DEFAULT_METHODS:
-            found.check(good=False, name=here, reason="is not a webhook of voice.")
-        elif not isinstance(webhook, dict):
-            found.check(good=False, name=here, reason="must be an object.")
-        else:
-            _check_webhook(found, name, webhook, here)
-
-
-def _check_webhook(found: _Problems, name: str, webhook: dict[str, Any], path: str) -> None:
-    found.check(_is_url(webhook.get("address")), f"{path}.address", "must be an http or https URL.")
-    method = webhook.get("http_method", DEFAULT_METHODS[name])
-    found.check(method in ("GET", "POST"), f"{path}.http_method", "must be GET or POST.")
-    limits = {
-        "socket_timeout": SOCKET_TIMEOUT_MS[name],
-        **dict.fromkeys(_CONNECT_TIMEOUT_NAMES, CONNECT_TIMEOUT_MS),
-    }
-    for field, (lowest, highest) in limits.items():
-        value = webhook.get(field, highest)
-        good = type(value) is int and lowest <= value <= highest
-        found.check(good, f"{path}.{field}", f"must be from {lowest} to {highest} ms.")
-
-
-def _is_url(value: Any) -> bool:
-    if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):  # printable ASCII (RFC 3986)
-        return False
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a half IPv6 address
-        return False
-
-
-def _is_public_key(value: Any) -> bool:
-    try:
-        load_pem_public_key(value.encode())
-    except (AttributeError, ValueError):
-        return False
-    return True
+def _key_pair() -> tuple[str, str]:
+    """A new RSA key pair: private (PKCS #8) and public (SubjectPublicKeyInfo), in PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()

@@ -4,11 +4,14 @@ A conversation lives while legs are in it. Its audio starts when a leg with star
 endOnExit leaves, every other leg is hung up. Names belong to the application ("NCCO reference", conversation).
 """
 
+import asyncio
 import uuid
+from datetime import UTC, datetime
 from typing import Protocol
 
-from sipkit.sandbox.media.leg import RtpLeg
+from sipkit.sandbox.media.leg import Leg, RtpLeg
 from sipkit.sandbox.media.mixer import Mixer
+from sipkit.sandbox.voice.recording import RecordingEnd
 
 MAX_LEGS = 50
 """Legs one conversation takes, by the NCCO reference."""
@@ -29,13 +32,20 @@ class Member(Protocol):
 
 
 class Conversation:
-    """One named conversation."""
+    """One named conversation.
+
+    Attributes:
+        started: set when its audio runs.
+    """
 
     def __init__(self, name: str, mixer: Mixer) -> None:
         self.name = name
         self.uuid = f"CON-{uuid.uuid4()}"
-        self.started = False
+        self.started = asyncio.Event()
+        self._mixer = mixer
         self._conference = mixer.conference()
+        self._ear: Leg | None = None
+        self._recorded: tuple[datetime, str | None, str] | None = None
         self.members: dict[str, Member] = {}
 
     def enter(self, member: Member, *, start_on_enter: bool) -> None:
@@ -47,8 +57,9 @@ class Conversation:
         if len(self.members) >= MAX_LEGS:
             raise ConversationFull(f"the conversation holds its {MAX_LEGS} legs")
         self.members[member.uuid] = member
-        self.started = self.started or start_on_enter
-        if self.started:
+        if start_on_enter:
+            self.started.set()
+        if self.started.is_set():
             for each in self.members.values():
                 if each.audio.conference is None:
                     each.audio.join(self._conference)
@@ -61,6 +72,26 @@ class Conversation:
         if end_on_exit:
             for other in list(self.members.values()):
                 other.end("the conversation ended")
+
+    def record(self, event_url: str | None, event_method: str) -> None:
+        """Begin to record what all members say, if that is not done already (assumed: the first who asks is told)."""
+        if self._ear is None:
+            self._ear = Leg(f"recording:{self.uuid}", record=True)
+            self._ear.overhears = True
+            self._ear.join(self._conference)
+            self._mixer.add(self._ear)
+            self._recorded = (datetime.now(UTC), event_url, event_method)
+
+    def stop_recording(self) -> RecordingEnd | None:
+        """Finish the recording; None when there is none."""
+        ear, recorded = self._ear, self._recorded
+        self._ear = self._recorded = None
+        if ear is None or recorded is None:
+            return None
+        self._mixer.remove(ear)
+        assert ear.hearing is not None
+        start, event_url, event_method = recorded
+        return RecordingEnd(ear.hearing.wav(), start, datetime.now(UTC), event_url, event_method)
 
 
 class Conversations:
@@ -76,6 +107,10 @@ class Conversations:
         if conversation is None:
             conversation = self._named[name] = Conversation(name, self._mixer)
         return conversation
+
+    def by_uuid(self, conversation_uuid: str) -> Conversation | None:
+        """Return the living conversation with this id."""
+        return next((each for each in self._named.values() if each.uuid == conversation_uuid), None)
 
     def left(self, conversation: Conversation) -> None:
         """Forget an empty conversation."""

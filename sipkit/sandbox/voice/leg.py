@@ -1,306 +1,298 @@
-"""One phone call into the application: from the INVITE to its ``completed`` event.
+"""One call of the application: from its INVITE to its ``completed`` event, in either direction.
 
-A :class:`VoiceLeg` asks the answer URL for a call document, answers the call and executes the document. Statuses and
-payloads follow the recorded callbacks of the Voice API ("Webhook reference").
+A :class:`VoiceLeg` that is called asks the answer URL for a call document, answers and executes it; one that calls
+is answered first. Statuses and payloads follow the recorded callbacks of the Voice API ("Webhook reference").
+What may be done to it from outside while it lives (mute, transfer, talk, ...) is the Voice REST API's modify call.
 """
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from sipkit.sandbox.media.leg import RtpLeg
-from sipkit.sandbox.media.mixer import Mixer
-from sipkit.sandbox.media.source import Pcm
-from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.sip import sdp
-from sipkit.sandbox.sip.call import media_host
-from sipkit.sandbox.sip.incoming import IncomingCall
-from sipkit.sandbox.trace import Trace
+from sipkit.sandbox.sip.call import END_DEADLINE, CallFailed, media_host
+from sipkit.sandbox.sip.transport import LOOPBACK
 from sipkit.sandbox.voice import ncco
-from sipkit.sandbox.voice.callbacks import CallbackFailed, Callbacks, EventQueue, JsonObject, Webhook
-from sipkit.sandbox.voice.conversation import Conversation, ConversationFull, Conversations
+from sipkit.sandbox.voice.callbacks import CallbackFailed, JsonObject, Webhook
+from sipkit.sandbox.voice.conversation import Conversation, ConversationFull
+from sipkit.sandbox.voice.leg_control import LegControl
+from sipkit.sandbox.voice.leg_parts import (
+    LENGTH_TIMER,
+    NETWORK,
+    RATE,
+    RINGING_TIMER,
+    IncomingCall,
+    OutgoingCall,
+    Voice,
+    WebhookName,
+    outcome,
+    timestamp,
+)
+from sipkit.sandbox.voice.recording import Recorder
+from sipkit.sandbox.voice.steps import Steps
 
-RATE = "0.00450000"
-"""Price a minute in the completed event, EUR: the figure of the recorded callbacks, not a quotation."""
+Script = Callable[["VoiceLeg"], Awaitable[None]]
 
 
-class Voice(Protocol):
-    """What a leg needs of the platform."""
+class VoiceLeg(LegControl):
+    """One leg.
 
-    callbacks: Callbacks
-    conversations: Conversations
-    mixer: Mixer
-    speech: Speech
-    trace: Trace
-
-    def webhook(self, name: Literal["answer", "event", "fallback"]) -> Webhook | None:
-        """Return the application's webhook."""
-
-
-class VoiceLeg:
-    """One inbound leg.
+    Args:
+        voice: the platform.
+        call: the SIP call, received or to be placed.
+        endpoint: ``{"type": "phone", "number"}`` or ``{"type": "sip", "uri"}``.
+        document: executed instead of what the answer URL would say.
+        script: awaited after the answer instead of any document (how `connect` makes its second leg).
+        webhook: finds the application's webhooks; the platform's by default.
+        conversation_uuid: the leg's own conversation; a new one by default.
+        ringing_timer: seconds an outbound leg may ring.
+        length_timer: seconds the answered call may last.
 
     Attributes:
         uuid: 32 hex digits, as in recorded callbacks.
-        endpoint: "sip" for a leg that authenticated with the API key, "phone" for one from the carrier.
-        state: "started", "ringing", "answered", "completed".
+        state: "started", "ringing", "answered", "completed", or how it failed.
+        muted: what it says reaches nobody; earmuffed: it hears nobody.
+        audio: its RTP leg.
+        on_digit: told each digit the far end keys.
+        rate, price, network: known when it is completed, as texts; None before.
     """
 
-    def __init__(self, voice: Voice, call: IncomingCall, endpoint: Literal["sip", "phone"]) -> None:
-        self.uuid = uuid.uuid4().hex
-        self.conversation_uuid = f"CON-{uuid.uuid4()}"
-        self.endpoint = endpoint
-        self.state = "new"
-        self.since = datetime.now(UTC)
+    def __init__(
+        self,
+        voice: Voice,
+        call: IncomingCall | OutgoingCall,
+        endpoint: JsonObject,
+        *,
+        document: Any = None,
+        script: Script | None = None,
+        webhook: Callable[[WebhookName], Webhook | None] | None = None,
+        conversation_uuid: str | None = None,
+        ringing_timer: float = RINGING_TIMER,
+        length_timer: float = LENGTH_TIMER,
+    ) -> None:
+        super().__init__(voice, call, endpoint, webhook, conversation_uuid)
+        self.answered_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.rate: str | None = None
+        self.price: str | None = None
+        self.network: str | None = None
         self.conversation: Conversation | None = None
-        self._voice = voice
-        self._call = call
-        self._events = EventQueue(voice.callbacks, self.uuid)
-        self._digits: asyncio.Queue[str] = asyncio.Queue()
-        self._collecting = False
-        self._barged: Callable[[], None] | None = None
+        self.recorder: Recorder | None = None
+        self._document = document
+        self._script = script
+        self._timers = (ringing_timer, length_timer)
+        self._length: asyncio.TimerHandle | None = None
         self._end_on_exit = False
-        self._reason = ""
-        self._answered_at: datetime | None = None
-        self.audio = RtpLeg(f"voice:{self.uuid}", on_digit=self._digit)
+        self._failure: tuple[str, str | None] | None = None
+        self._next: list[ncco.Action] | None = None
+        self._work: asyncio.Task[None] | None = None
 
     @property
-    def caller(self) -> str:
-        """Who calls, as the From header tells."""
-        return self._call.caller
+    def over(self) -> bool:
+        """Has the call ended?"""
+        return self._call.ended.done()
 
-    @property
-    def dialled(self) -> str:
-        """The number that was called."""
-        return self._call.dialled
+    # From outside -----------------------------------------------------------------------------------------------------
 
-    def end(self, reason: str) -> None:
-        """Hang up, from the platform's side."""
-        self._reason = self._reason or reason
-        if not self._call.ended.done():
-            asyncio.get_running_loop().create_task(self._call.hang_up())
+    def transfer(self, actions: list[ncco.Action]) -> None:
+        """Execute these actions instead of whatever is executed now; the leg leaves the conversation it sits in.
+
+        An answered leg only: the caller checks ``state``. The leg gets a new conversation of its own and the event URL
+        a ``transfer`` event (assumed).
+        """
+        self._next = actions
+        if self._work is not None:
+            self._work.cancel()
+
+    # For its steps ----------------------------------------------------------------------------------------------------
+
+    def enter(self, conversation: Conversation, *, start_on_enter: bool = True, end_on_exit: bool = False) -> None:
+        """Join a conversation, leaving the one it is in.
+
+        Raises:
+            ConversationFull: it holds its legs already.
+        """
+        self.part()
+        conversation.enter(self, start_on_enter=start_on_enter)
+        self.conversation, self._end_on_exit = conversation, end_on_exit
+        self.voice.trace.emit("leg", leg=self.uuid, state="in conversation", conversation=conversation.name)
+
+    def part(self, *, end_on_exit: bool = False) -> None:
+        """Leave the conversation, if it is in one; with ``end_on_exit`` it is over for all."""
+        conversation, self.conversation = self.conversation, None
+        if conversation is not None:
+            conversation.leave(self, end_on_exit=end_on_exit)
+            self.voice.conversations.left(conversation)
+            if not conversation.members and (kept := conversation.stop_recording()) is not None:
+                self.recorded(kept)
+
+    async def ended(self) -> None:
+        """Wait until the call is over."""
+        await asyncio.shield(self._call.ended)
+
+    def record(self, wanted: ncco.Record) -> Recorder:
+        """Begin to record the leg; what was recorded before is finished."""
+        self.stop_recording()
+        self.recorder = Recorder(wanted)
+        self.on_digit.add(self.recorder.key)
+        self.audio.tap = self.recorder.take
+        return self.recorder
+
+    def stop_recording(self) -> None:
+        """Finish the recording, if there is one, and tell where it is."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is not None:
+            self.audio.tap = None
+            self.on_digit.discard(recorder.key)
+            self.recorded(recorder.finish())
+
+    # Its life ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Live through the call."""
-        work = asyncio.get_running_loop().create_task(self._work())
+        loop = asyncio.get_running_loop()
+        self._work = loop.create_task(self._receive() if self.direction == "inbound" else self._place())
         try:
-            over: list[asyncio.Future[Any]] = [work, self._call.ended]
-            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            if not self._call.ended.done():
+            while True:
+                over: list[asyncio.Future[Any]] = [self._work, self._call.ended]
+                await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+                if self.direction == "outbound" and self.answered_at is None:
+                    # The refusal that ends the call reaches the one who places it, too, and it knows what it means.
+                    await asyncio.wait([self._work], timeout=END_DEADLINE)
+                self._work.cancel()
+                await asyncio.gather(self._work, return_exceptions=True)
+                actions, self._next = self._next, None
+                if actions is None or self.over:
+                    break
+                self._work = loop.create_task(self._follow(actions))
+            if not self.over:
                 await self._call.hang_up()
         finally:
             self._finish()
             await self._events.finish()
 
-    async def _work(self) -> None:
+    async def _receive(self) -> None:
+        call = self._call
+        assert isinstance(call, IncomingCall)
         self._status("started")
-        self._call.ring()
+        call.ring()
         self._status("ringing")
         try:
-            document = await self._ask_for_document()
-            actions = ncco.parse(document)
-            if isinstance(actions[0], ncco.Talk):
-                # Synthesised while it still rings, so that whoever is answered is also spoken to.
-                await self._voice.speech.say(actions[0].text)
-            await self._answer()
-            await self._execute(actions)
+            actions = await self._ask()
+            await self._prepare(actions)
+            remote = call.remote_media
+            assert remote is not None
+            await self.audio.open()
+            self.audio.connect(remote, media_host(remote))
+            call.accept(sdp.answer(remote, LOOPBACK, self.audio.port))
+            self._answered()
+            await Steps(self).execute(actions)
         except (CallbackFailed, ncco.InvalidNcco, ConversationFull) as error:
-            self._error(str(error))
+            self.error(str(error))
             if self.state == "ringing":
                 # Vonage answers, then ends, a call whose document fails; a phone that never connected is not billed.
-                self._call.reject(480)
+                call.reject(480)
 
-    async def _ask_for_document(self) -> Any:
-        answer = self._voice.webhook("answer")
+    async def _place(self) -> None:
+        call = self._call
+        assert isinstance(call, OutgoingCall)
+        self._status("started")
+        try:
+            await self.audio.open()
+            async with asyncio.timeout(self._timers[0]):
+                await call.place(sdp.offer(LOOPBACK, self.audio.port), lambda: self._status("ringing"))
+        except CallFailed as error:
+            self._failure = outcome(error.code)
+            return
+        except TimeoutError:
+            # Vonage's "timeout": the ringing timer ran out; the call is cancelled.
+            self._failure = ("timeout", None)
+            await call.hang_up()
+            return
+        assert call.remote_media is not None
+        self.audio.connect(call.remote_media, media_host(call.remote_media))
+        self._answered()
+        try:
+            if self._script is not None:
+                await self._script(self)
+                return
+            actions = ncco.parse(self._document) if self._document is not None else await self._ask()
+            await Steps(self).execute(actions)
+        except (CallbackFailed, ncco.InvalidNcco, ConversationFull) as error:
+            self.error(str(error))
+
+    async def _follow(self, actions: list[ncco.Action]) -> None:
+        """Execute what the leg was transferred to."""
+        self.part()
+        self.audio.limit(None, None)
+        self.audio.stop_playing()
+        fresh = f"CON-{uuid.uuid4()}"
+        self.moved(fresh)
+        self.conversation_uuid = fresh
+        try:
+            await Steps(self).execute(actions)
+        except (CallbackFailed, ncco.InvalidNcco, ConversationFull) as error:
+            self.error(str(error))
+
+    async def _prepare(self, actions: list[ncco.Action]) -> None:
+        """Synthesise the first prompt while it still rings, so that whoever is answered is also spoken to."""
+        if isinstance(actions[0], ncco.Talk):
+            await self.voice.speech.say(actions[0].text)
+
+    async def _ask(self) -> list[ncco.Action]:
+        """Ask the answer URL for the call document."""
+        answer = self.webhook("answer")
         if answer is None:
             raise CallbackFailed("the application has no answer URL")
         fields: JsonObject = {
             "from": self.caller,
             "to": self.dialled,
-            "endpoint_type": self.endpoint,
+            "endpoint_type": self.kind,
             "conversation_uuid": self.conversation_uuid,
             "uuid": self.uuid,
             "region_url": "https://api-us-3.vonage.com",
         }
-        if self.endpoint == "sip":
+        if self.kind == "sip":
             fields |= {
                 f"SipHeader_{name}": value
                 for name, value in self._call.custom_headers.items()
                 if not name.upper().startswith("X-NEXMO")
             }
-        return await self._voice.callbacks.fetch(
-            answer, fields, leg=self.uuid, fallback=self._voice.webhook("fallback")
-        )
+        found = await self.voice.callbacks.fetch(answer, fields, leg=self.uuid, fallback=self.webhook("fallback"))
+        return ncco.parse(found)
 
-    async def _answer(self) -> None:
-        remote = self._call.remote_media
-        assert remote is not None
-        await self.audio.open()
-        self.audio.connect(remote, media_host(remote))
-        self._call.accept(sdp.answer(remote, "127.0.0.1", self.audio.port))
-        self._voice.mixer.add(self.audio)
-        self._answered_at = datetime.now(UTC)
+    def _answered(self) -> None:
+        self.voice.mixer.add(self.audio)
+        self.answered_at = datetime.now(UTC)
+        self._length = asyncio.get_running_loop().call_later(self._timers[1], self.end, "the length timer ran out")
         self._status("answered", start_time=None, rate=None, network=None)
-
-    # The document -----------------------------------------------------------------------------------------------------
-
-    async def _execute(self, actions: list[ncco.Action]) -> None:
-        """Execute actions; the answer to an input replaces what is left. After the last one the call is hung up."""
-        while actions:
-            action, *actions = actions
-            self._trace_step(action, "started")
-            match action:
-                case ncco.Talk():
-                    await self._talk(action)
-                case ncco.Input():
-                    replacement = await self._input(action)
-                    if replacement is not None:
-                        actions = ncco.parse(replacement)
-                case ncco.Conversation():
-                    await self._converse(action)
-            self._trace_step(action, "done")
-        self._reason = self._reason or "the document ended"
-
-    async def _talk(self, talk: ncco.Talk) -> None:
-        self._collecting = talk.barge_in  # from the start: the first prompt of all may take a while to synthesise
-        samples = await self._voice.speech.say(talk.text)
-        if talk.barge_in and not self._digits.empty():
-            return  # the caller is ahead of the prompt
-        # level is documented as -1 to 1 around 0; a factor of two each way is this sandbox's reading of it.
-        source = Pcm(samples, loop=talk.loop, gain=2**talk.level)
-        self._voice.trace.emit("speech", leg=self.uuid, text=talk.text, seconds=round(len(samples) / 8000, 2))
-        playing = self.audio.play(source)
-        self._barged = self.audio.stop_playing if talk.barge_in else None
-        await playing
-        self._barged = None
-
-    async def _input(self, wanted: ncco.Input) -> Any:
-        """Collect digits until the hash, the last digit or the silence, and post them."""
-        self._collecting = True
-        digits, timed_out = "", False
-        while len(digits) < wanted.max_digits:
-            try:
-                digit = await asyncio.wait_for(self._digits.get(), wanted.time_out or None)
-            except TimeoutError:
-                timed_out = True
-                break
-            if digit == "#" and wanted.submit_on_hash:
-                break
-            digits += digit
-        self._collecting = False
-        while not self._digits.empty():
-            self._digits.get_nowait()
-        webhook = Webhook(wanted.event_url, wanted.event_method) if wanted.event_url else self._voice.webhook("event")
-        if webhook is None:
-            return None
-        fields: JsonObject = {
-            "speech": {"error": "Speech was not enabled"},
-            "dtmf": {"digits": digits, "timed_out": timed_out},
-            "from": self.caller,
-            "to": self.dialled,
-            "uuid": self.uuid,
-            "conversation_uuid": self.conversation_uuid,
-            "timestamp": timestamp(),
-        }
-        return await self._voice.callbacks.fetch(webhook, fields, leg=self.uuid)
-
-    async def _converse(self, wanted: ncco.Conversation) -> None:
-        """Stay in the conversation until the call ends."""
-        conversation = self._voice.conversations.named(wanted.name)
-        conversation.enter(self, start_on_enter=wanted.start_on_enter)
-        self.audio.muted = wanted.mute
-        self.conversation, self._end_on_exit = conversation, wanted.end_on_exit
-        self._notify(
-            {
-                "conversation_uuid_from": self.conversation_uuid,
-                "type": "transfer",
-                "uuid": self.uuid,
-                "conversation_uuid_to": conversation.uuid,
-                "timestamp": timestamp(),
-            }
-        )
-        self._voice.trace.emit("leg", leg=self.uuid, state="in conversation", conversation=wanted.name)
-        await asyncio.shield(self._call.ended)
-
-    def _digit(self, digit: str) -> None:
-        self._voice.trace.emit("dtmf", leg=self.uuid, digit=digit)
-        if not self._collecting:
-            return
-        self._digits.put_nowait(digit)
-        if self._barged is not None:
-            self._barged()
-
-    # What is told -----------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """Release the media and tell how it ended."""
-        if self.conversation is not None:
-            self.conversation.leave(self, end_on_exit=self._end_on_exit)
-            self._voice.conversations.left(self.conversation)
-        self._voice.mixer.remove(self.audio)
+        if self._length is not None:
+            self._length.cancel()
+        self.stop_recording()
+        self.part(end_on_exit=self._end_on_exit)
+        self.voice.mixer.remove(self.audio)
         self.audio.close()
-        how = self._call.ended.result() if self._call.ended.done() else "local BYE"
+        how = self._call.ended.result() if self.over else "local BYE"
         by = "user" if how in ("remote BYE", "cancelled") else "platform"
-        if self._answered_at is None:
-            self._status("cancelled" if how == "cancelled" else "failed", disconnected_by=by)
+        self.ended_at = datetime.now(UTC)
+        if self.answered_at is None:
+            status, detail = self._failure or ("cancelled" if how == "cancelled" else "failed", None)
+            self._status(status, **({"detail": detail} if detail else {}), disconnected_by=by)
             return
-        end = datetime.now(UTC)
-        seconds = max(1, round((end - self._answered_at).total_seconds()))
+        seconds = max(1, round((self.ended_at - self.answered_at).total_seconds()))
+        self.rate, self.price, self.network = RATE, f"{float(RATE) * seconds / 60:.8f}", NETWORK
         self._status(
             "completed",
-            start_time=timestamp(self._answered_at),
-            end_time=timestamp(end),
+            start_time=timestamp(self.answered_at),
+            end_time=timestamp(self.ended_at),
             duration=str(seconds),
-            rate=RATE,
-            price=f"{float(RATE) * seconds / 60:.8f}",
-            network="SANDBOX",
+            rate=self.rate,
+            price=self.price,
+            network=self.network,
             disconnected_by=by,
         )
-
-    def _status(self, status: str, **more: Any) -> None:
-        self.state = status
-        self._voice.trace.emit(
-            "leg",
-            leg=self.uuid,
-            state=status,
-            endpoint=self.endpoint,
-            call_id=self._call.call_id,
-            reason=self._reason,
-        )
-        headers = self._call.custom_headers if self.endpoint == "sip" else {}
-        self._notify(
-            {
-                "headers": headers,
-                "from": self.caller,
-                "to": self.dialled,
-                "uuid": self.uuid,
-                "conversation_uuid": self.conversation_uuid,
-                "status": status,
-                "direction": "inbound",
-                **more,
-                "timestamp": timestamp(),
-            }
-        )
-
-    def _error(self, reason: str) -> None:
-        """Tell the event URL what went wrong, as the platform's error event does."""
-        self._reason = reason
-        self._notify({"reason": reason, "conversation_uuid": self.conversation_uuid, "timestamp": timestamp()})
-        self._voice.trace.emit("ncco", leg=self.uuid, action="error", state="failed", reason=reason)
-
-    def _notify(self, fields: JsonObject) -> None:
-        self._events.put(self._voice.webhook("event"), fields)
-
-    def _trace_step(self, action: ncco.Action, state: str) -> None:
-        self._voice.trace.emit("ncco", leg=self.uuid, action=type(action).__name__.lower(), state=state)
-
-
-def timestamp(moment: datetime | None = None) -> str:
-    """Print a time as the callbacks do: UTC, milliseconds, Z."""
-    moment = moment or datetime.now(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

@@ -1,0 +1,125 @@
+"""A dial whose answer was lost: find out whether a leg came of it, and end exactly that one.
+
+Nobody dials again meanwhile. Two sources know the leg:
+
+* its answer webhook, by the nonce that the dial carried; then the Voice API hangs it up (`sipkit.voice_calls`), and
+  the list of the session's connections confirms it;
+* that list alone, by the time of the dial, where no webhook came or no application key is there to ask with.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sipkit.errors import SipkitError
+from sipkit.rooms import Bridge, HangUp, Room
+from sipkit.store import Store
+from sipkit.video import SessionConnection, VideoPlatform
+
+PATIENCE = 15.0
+"""Seconds after which a dial has been answered or its answer is lost; `refusals.TIMEOUT` ends before."""
+
+LONGEST_CALL = 6 * 3600.0
+"""The platform ends a SIP call after six hours (Video API, SIP interconnect)."""
+
+GONE_WITHIN = 5.0
+"""Seconds within which a leg that the Voice API has hung up leaves the session."""
+
+NOT_YET = "The platform lists no leg yet. Try again in a few seconds."
+
+_ASK_AGAIN = 0.25  # seconds; the platform takes 15 requests a second from all of an account
+_CLOCKS_DIFFER = timedelta(seconds=5)
+
+LegHangUp = Callable[[str], bool]
+"""Hangs up a leg of the phone side by its uuid; False if there is no such leg, or no way to tell it to end."""
+
+
+def hang_up_lost(
+    store: Store, video: VideoPlatform, hang_up_leg: LegHangUp, room: Room, bridge: Bridge, patience: float
+) -> HangUp:
+    """Hang up a leg whose connection id was lost.
+
+    Args:
+        store: Where the bridge is on record; it stays there unless its leg is surely gone.
+        video: Lists the session's connections.
+        hang_up_leg: Ends a leg by its uuid.
+        room: The bridge's room.
+        bridge: The bridge.
+        patience: Seconds after which a dial that arrived has a connection.
+    """
+    bridge = store.bridge(bridge.id) or bridge
+    if bridge.leg_uuid is not None and bridge.nonce and _leg_ended(store, video, hang_up_leg, room, bridge):
+        return _over(store, room, bridge, "The leg was found by its answer and hung up.", was_up=True)
+    return _by_time(store, video, room, bridge, patience)
+
+
+def age(bridge: Bridge) -> float:
+    """Return for how many seconds a bridge has been on record."""
+    return (datetime.now(UTC) - bridge.dialed_at).total_seconds()
+
+
+def _leg_ended(store: Store, video: VideoPlatform, hang_up_leg: LegHangUp, room: Room, bridge: Bridge) -> bool:
+    """Hang up the leg that the answer webhook named, and see that it is gone; False in doubt."""
+    try:
+        if not hang_up_leg(bridge.leg_uuid or ""):
+            return False
+    except SipkitError as error:
+        store.record("hang-up", f"Room {room.name!r}: {error.message}", room.id)
+        return False
+    deadline = time.monotonic() + GONE_WITHIN
+    while time.monotonic() < deadline:
+        now = store.bridge(bridge.id)
+        if now is None or not now.living:
+            return True  # its own last event came
+        connections = video.connections(room.session_id)
+        if connections is not None and not any(_began_with(bridge, each) for each in connections):
+            return True
+        time.sleep(_ASK_AGAIN)
+    return False
+
+
+def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, patience: float) -> HangUp:
+    """Find the leg among the session's connections by its time.
+
+    The platform lists when a connection began, not whose it is. Exactly one that began with the dial is
+    the leg. With several, one may be a person, and nobody is thrown out by guess. With none among others,
+    this machine's clock may be wrong. Only an empty list says that no leg came of the dial.
+    """
+    connections = video.connections(room.session_id)
+    found = [connection for connection in connections or () if _began_with(bridge, connection)]
+    was_up = False
+    if len(found) == 1:
+        was_up = video.force_disconnect(room.session_id, found[0].connection_id)
+        reason = "The leg was found and hung up." if was_up else "The leg that was listed is gone already."
+    elif connections == []:
+        reason = "The platform lists no leg: none came of the dial."
+    elif age(bridge) > LONGEST_CALL:
+        reason = "No SIP call lasts as long as that."
+    elif connections is None:
+        return _not_found(room, "The platform does not list the session's connections.")
+    elif found:
+        return _not_found(room, f"{len(found)} connections began with the dial, so it is not clear which.")
+    elif age(bridge) < patience:
+        return _not_found(room, NOT_YET)
+    else:
+        why = f"Of {len(connections)} listed connections none began with the dial; is this machine's clock right?"
+        return _not_found(room, why)
+    if not was_up and age(bridge) < patience:
+        return _not_found(room, NOT_YET)
+    return _over(store, room, bridge, reason, was_up=was_up)
+
+
+def _over(store: Store, room: Room, bridge: Bridge, reason: str, *, was_up: bool) -> HangUp:
+    store.end_bridge(bridge.id, reason)
+    store.record("hang-up", f"The dial of room {room.name!r} whose answer was lost: {reason}", room.id)
+    return HangUp(room.name, hung_up=was_up, reason=reason)
+
+
+def _not_found(room: Room, why: str) -> HangUp:
+    advice = "It stays on record; the Vonage dashboard shows whether a call is up."
+    return HangUp(room.name, hung_up=False, reason=f"The answer to the dial was lost. {why} {advice}")
+
+
+def _began_with(bridge: Bridge, connection: SessionConnection) -> bool:
+    earliest = bridge.dialed_at - _CLOCKS_DIFFER
+    return earliest <= connection.created_at <= earliest + 2 * _CLOCKS_DIFFER + timedelta(seconds=PATIENCE)

@@ -1,0 +1,147 @@
+"""The store's bridges by the nonces of their dials and by the numbers they call, and older stores brought forward."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from sipkit.errors import StoreError
+from sipkit.rooms import Room
+from sipkit.store import Store
+from sipkit.store.schema import DURABLE, bridges
+
+ENVIRONMENT = "sandbox:KEY"
+NUMBER = "12025550123"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of a store that is not there yet."""
+    return tmp_path / "home" / "sipkit.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """A new, empty store."""
+    store = Store.open(f"sqlite:///{path}", ENVIRONMENT)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def room(store: Store) -> Room:
+    """An open room."""
+    return store.open_room("standup", lambda: "SESSION")
+
+
+def test_a_leg_is_known_by_its_dial(store: Store, room: Room) -> None:
+    """A nonce finds the bridge it was dialled with, gives it the leg once, and is refused to another leg."""
+    bridge, _ = store.claim_bridge(room, "me")
+    assert bridge.nonce
+    assert store.bridge_of_nonce(bridge.nonce) == bridge
+    assert store.bridge_of_nonce("") is None
+    assert store.bridge_of_nonce("made up") is None
+    assert store.bridge_answered("SESSION", "stranger", "made up") is None
+    answered = store.bridge_answered("SESSION", "leg", bridge.nonce)
+    assert answered == store.living_bridge(room)
+    assert answered is not None
+    assert (answered.state, answered.leg_uuid) == ("answered", "leg")
+    assert store.bridge_answered("SESSION", "leg", bridge.nonce) == answered
+    assert store.bridge_answered("SESSION", "second", bridge.nonce) is None
+    store.end_bridge(bridge.id, "hung up")
+    again = store.bridge_answered("SESSION", "leg", bridge.nonce)
+    assert again is not None
+    assert not again.living
+    assert bridge.nonce not in repr(bridge)
+
+
+def test_direct_calls_stand_beside_the_bridge(store: Store, room: Room) -> None:
+    """A room has one living call to a number, and each is told from the bridge and from the others by its nonce."""
+    bridge, _ = store.claim_bridge(room, "me")
+    first, ours = store.claim_bridge(room, "me", number=NUMBER)
+    assert ours
+    assert store.claim_bridge(room, "you", number=NUMBER) == (first, False)
+    second, _ = store.claim_bridge(room, "me", number="12025550124")
+    assert store.living_calls(room) == [first, second]
+    assert store.living_bridge(room) == bridge
+    assert NUMBER not in repr(first)
+    assert first.masked_number == "•••0123"
+    assert store.bridge_answered("SESSION", "phone", second.nonce) is not None
+    assert store.bridge_answered("SESSION", "leg") is not None
+    assert store.bridge_of_leg("phone") == store.bridge_of_nonce(second.nonce)
+    assert store.end_bridge_of_leg("phone", "completed") is not None
+    assert store.living_calls(room) == [first]
+    assert store.end_bridge(bridge.id, "hung up")
+    assert store.renew_session("standup", "SESSION", "NEXT") == room  # a call lives in it
+    assert store.end_bridge(first.id, "hung up")
+    assert store.renew_session("standup", "SESSION", "NEXT").session_id == "NEXT"
+
+
+def test_a_call_that_ends_takes_nobody_along(store: Store, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever typed the PIN leaves with the room's bridge, not with a direct call."""
+    monkeypatch.setattr("sipkit.store.caller_book.NEWS_WITHIN", 0.0)
+    call, _ = store.claim_bridge(room, "me", number=NUMBER)
+    store.bridge_answered("SESSION", "phone", call.nonce)
+    store.caller_seen("leg", NUMBER, "joined", room.id)
+    assert store.end_bridge(call.id, "hung up")
+    assert [caller.state for caller in store.callers(room)] == ["joined"]
+
+
+def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+    """What the first version wrote is kept: rooms, and a living bridge, whose dialler was its owner."""
+    bridge, _ = store.claim_bridge(room, "me")
+    store.close()
+    with sqlite3.connect(path) as raw:
+        _back_to_2(raw)
+        raw.execute("ALTER TABLE bridges DROP COLUMN dialler")
+        raw.execute("DROP TABLE tickets")
+        raw.execute("DROP TABLE allowances")
+        raw.execute("UPDATE facts SET value = '1' WHERE \"key\" = 'schema'")
+    raw.close()
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: Store.open(f"sqlite:///{path}", ENVIRONMENT), range(4)))
+    for each in stores:
+        assert each.room(room.name) == room
+        kept = each.living_bridge(room)
+        assert kept == replace(bridge, nonce="")  # dialled before there were nonces
+        assert kept is not None
+        assert kept.dialler == "me"
+        each.close()
+    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as again:
+        assert again.use_ticket("a", time.time() + 60)
+
+
+def test_a_store_of_version_2_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+    """A bridge that lives on across the change is found, ended and followed by another, and calls can be made."""
+    bridge, _ = store.claim_bridge(room, "me")
+    store.close()
+    with sqlite3.connect(path) as raw:
+        _back_to_2(raw)
+    raw.close()
+    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as newer:
+        assert newer.claim_bridge(room, "you") == (replace(bridge, nonce=""), False)
+        assert newer.bridge_answered("SESSION", "leg") is not None
+        assert newer.end_bridge(bridge.id, "hung up")
+        following, ours = newer.claim_bridge(room, "you")
+        called, too = newer.claim_bridge(room, "you", number=NUMBER)
+        assert ours
+        assert too
+        assert newer.living_bridges() == [following, called]
+        with pytest.raises(StoreError):  # the constraint of a new store is in this one, too
+            newer.run(DURABLE, lambda conn: conn.execute(update(bridges).values(nonce="the same for all")))
+
+
+def _back_to_2(raw: sqlite3.Connection) -> None:
+    """Make the tables as version 2 had them."""
+    raw.execute("DROP TABLE replays")
+    for index in ("one_living_call", "one_bridge_per_nonce"):
+        raw.execute(f"DROP INDEX {index}")
+    for column in ("living_call", "number", "caller_id", "nonce"):
+        raw.execute(f"ALTER TABLE bridges DROP COLUMN {column}")
+    raw.execute("UPDATE facts SET value = '2' WHERE \"key\" = 'schema'")
