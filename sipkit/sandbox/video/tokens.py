@@ -148,7 +148,7 @@ def _opens_opentok(claims: dict[str, Any]) -> bool:
 
 
 def _opens_unified(claims: dict[str, Any]) -> bool:
-    """Has it what the SDKs' tokens have: an access list, an id, and a subject, which Python and Node name differently?"""
+    """Has it what the SDKs' tokens have: an access list, an id, a subject (`sub` in Node's, `subject` in Python's)?"""
     acl = claims.get("acl")
     paths = acl.get("paths") if isinstance(acl, dict) else None
     named = isinstance(claims.get("jti"), str) and bool(claims["jti"])

@@ -1,8 +1,8 @@
 """The `connect` action: call an endpoint, and let the leg and it talk with each other ("NCCO reference", connect).
 
-Assumed, for the reference does not say it in so many words: the next action follows when the endpoint is not reached,
-and also when the far end of an answered call hung up; with ``eventType`` synchronous the event URL may answer that event
-with another document; the called leg is hung up with the one that called it; both share one conversation id.
+Assumed, for the reference does not say it in so many words: the next action follows when the endpoint is not
+reached, and also when the far end of an answered call hung up; with ``eventType`` synchronous the event URL may answer
+that event with another document; the called leg is hung up with the one that called it; both share one conversation.
 """
 
 from dataclasses import replace
