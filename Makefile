@@ -26,9 +26,9 @@ lab: $(READY) ## open JupyterLab on the first lesson (ARGS=--no-browser is hande
 demo: $(READY) ## the whole call without a browser, each step proven, then the measured figures
 	$(BIN)/sipkit demo $(ARGS)
 
-# Three workers on two cores, since many tests wait for sound; files in their order, so that the long ones do not come last.
+# Three workers on two cores, since many tests wait for sound; conftest.py says which tests stay together.
 test: $(READY) lint ## lint, types, walls, every test, then strict nbval of all lessons
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --durations=10 $(ARGS)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks
 

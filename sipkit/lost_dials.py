@@ -72,7 +72,7 @@ def _leg_ended(store: Store, video: VideoPlatform, hang_up_leg: LegHangUp, room:
         if now is None or not now.living:
             return True  # its own last event came
         connections = video.connections(room.session_id)
-        if connections is not None and not any(_began_with(bridge, each) for each in connections):
+        if connections is not None and not _candidates(store, bridge, connections):
             return True
         time.sleep(_ASK_AGAIN)
     return False
@@ -86,7 +86,7 @@ def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, pat
     this machine's clock may be wrong. Only an empty list says that no leg came of the dial.
     """
     connections = video.connections(room.session_id)
-    found = [connection for connection in connections or () if _began_with(bridge, connection)]
+    found = _candidates(store, bridge, connections or [])
     was_up = False
     if len(found) == 1:
         was_up = video.force_disconnect(room.session_id, found[0].connection_id)
@@ -118,6 +118,12 @@ def _over(store: Store, room: Room, bridge: Bridge, reason: str, *, was_up: bool
 def _not_found(room: Room, why: str) -> HangUp:
     advice = "It stays on record; the Vonage dashboard shows whether a call is up."
     return HangUp(room.name, hung_up=False, reason=f"The answer to the dial was lost. {why} {advice}")
+
+
+def _candidates(store: Store, bridge: Bridge, connections: list[SessionConnection]) -> list[SessionConnection]:
+    """Return the connections that may be the leg: those that began with the dial, and are no other bridge's."""
+    others = {other.connection_id for other in store.living_bridges() if other.id != bridge.id}
+    return [each for each in connections if _began_with(bridge, each) and each.connection_id not in others]
 
 
 def _began_with(bridge: Bridge, connection: SessionConnection) -> bool:

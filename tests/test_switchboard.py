@@ -1,29 +1,21 @@
 """The switchboard with everything real: sandbox process, webhook server process, SIP, RTP, other kernels."""
 
 import base64
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from pydantic import SecretStr
 
 from sipkit import voice
 from sipkit.errors import (
     AuthenticationRefused,
-    DialUncertain,
     PhoneError,
     PlatformUnreachable,
     RoomNotFound,
@@ -36,77 +28,9 @@ from sipkit.rooms import Room
 from sipkit.sandbox import launcher
 from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
-from sipkit.video import OpenTokVideo
+from tests.standins.boards import GONE_WITHIN, WaitUntil, connections, dials, go_on, kernel, legs, now, runs, said
 
 ROOT = Path(__file__).resolve().parent.parent
-GONE_WITHIN = 15.0
-
-WaitUntil = Callable[..., Any]
-
-
-def legs(board: Switchboard, session_id: str) -> list[dict[str, Any]]:
-    """The phone side's legs that are alive in the session's conversation."""
-    return [leg for leg in board.trace().ledger()["legs"] if leg["conversation"] == session_id]
-
-
-def connections(board: Switchboard, session_id: str) -> list[dict[str, Any]]:
-    """The SIP connections that are alive in the session."""
-    found = board.trace().ledger()["connections"]
-    return [each for each in found if each["sessionId"] == session_id and each["kind"] == "sip"]
-
-
-def dials(board: Switchboard, since: int) -> list[dict[str, Any]]:
-    """The dial requests the sandbox's video side got after a trace event."""
-    events = board.trace().events(since)
-    return [event for event in events if event["kind"] == "rest" and str(event.get("path", "")).endswith("/dial")]
-
-
-def now(board: Switchboard) -> int:
-    """The sequence number of the trace's last event."""
-    return max((event["seq"] for event in board.trace().events()), default=0)
-
-
-@contextmanager
-def kernel(code: str, home: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Another Python process with a board of its own; it runs `code`, says a line, and waits for its input."""
-    script = textwrap.dedent(
-        """
-        import json, sys
-        from sipkit import Switchboard
-        board = Switchboard.from_env()
-        say = lambda **what: print(json.dumps(what), flush=True)
-        """
-    ) + textwrap.dedent(code)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "SIPKIT_HOME": str(home), "SIPKIT_MODE": "sandbox", "PYTHONPATH": str(ROOT)},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-
-def said(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """The next line a kernel says."""
-    assert process.stdout is not None
-    told: dict[str, Any] = json.loads(process.stdout.readline())
-    return told
-
-
-def go_on(process: "subprocess.Popen[str]") -> None:
-    """Let a kernel that reads a line go on."""
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
 
 
 def join(board: Switchboard, pin: str) -> Any:
@@ -298,14 +222,10 @@ def test_kill_9_of_the_kernel_leaves_nothing(board: Switchboard, sandbox_env: Pa
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
         wait_until(lambda: not legs(board, told["session"]), GONE_WITHIN, "no leg")
-        wait_until(lambda: not _runs(told["server"]), GONE_WITHIN, "no server")
+        wait_until(lambda: not runs(told["server"]), GONE_WITHIN, "no server")
         phone.wait_for("ended")
     assert board.bridge("standup") is None
     assert board.open_room("standup").pin == told["pin"]
-
-
-def _runs(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_kill_9_of_the_server_loses_nothing(board: Switchboard, wait_until: WaitUntil) -> None:
@@ -409,194 +329,6 @@ def test_an_unreachable_platform_places_nothing(board: Switchboard, monkeypatch:
     assert board.bridge(room) is None
     assert board.dial_out(room).connection_id
     board.hang_up(room)
-
-
-class _LossyProxy:
-    """Hands requests on to the sandbox; the answer to a dial is lost, before or after it was placed."""
-
-    def __init__(self, api_url: str, *, dial_arrives: bool) -> None:
-        host, port = api_url.removeprefix("http://").split(":")
-        self._upstream = (host, int(port))
-        self._dial_arrives = dial_arrives
-        self.posts = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            with client:
-                self._serve(client)
-
-    def _serve(self, client: socket.socket) -> None:
-        request = _read_message(client)
-        is_dial = request.split(b" ", 2)[1].endswith(b"/dial")
-        self.posts += is_dial
-        if is_dial and not self._dial_arrives:
-            return
-        request = request.replace(b"Connection: keep-alive", b"Connection: close")
-        with socket.create_connection(self._upstream) as upstream:
-            upstream.sendall(request)
-            answer = b"".join(iter(lambda: upstream.recv(65536), b""))
-        if not is_dial:
-            client.sendall(answer)
-
-
-def _read_message(connection: socket.socket) -> bytes:
-    said = b""
-    while b"\r\n\r\n" not in said:
-        said += connection.recv(65536)
-    head, _, body = said.partition(b"\r\n\r\n")
-    lengths = [int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length")]
-    while len(body) < sum(lengths):
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-@contextmanager
-def lossy(board: Switchboard, *, dial_arrives: bool) -> Iterator[_LossyProxy]:
-    """Put a network between the board and the platform that loses the answer to a dial."""
-    account = board._cloud.account()
-    proxy = _LossyProxy(account.video_api_url, dial_arrives=dial_arrives)
-    through = replace(account, video_api_url=proxy.url)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(board._cloud, "account", lambda: through)
-        yield proxy
-    proxy.close()
-
-
-def test_an_uncertain_dial_is_never_doubled(board: Switchboard, wait_until: WaitUntil) -> None:
-    """A dial whose answer was lost is sent once; the next dial_out knows its leg, and hang_up ends it."""
-    room = board.open_room("standup")
-    board.start_webhook_server()
-    with lossy(board, dial_arrives=True) as network:
-        with pytest.raises(DialUncertain) as caught:
-            board.dial_out(room)
-        assert "hang_up" in caught.value.fix
-        board.wait_for_bridge(room, "answered")
-        assert board.dial_out(room) == board.bridge(room)
-        assert network.posts == 1
-        assert len(connections(board, room.session_id)) == 1
-        result = board.hang_up(room)
-    assert result.hung_up
-    assert "found" in result.reason
-    assert board.bridge(room) is None
-    wait_until(lambda: not connections(board, room.session_id), GONE_WITHIN, "no connection")
-    assert board.dial_out(room).connection_id
-    board.hang_up(room)
-
-
-def test_an_uncertain_dial_without_leg(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If no leg came of the lost dial, hang_up keeps the bridge on record for a while, then says so."""
-    room = board.open_room("standup")
-    board.start_webhook_server()
-    with lossy(board, dial_arrives=False) as network:
-        with pytest.raises(DialUncertain):
-            board.dial_out(room)
-        early = board.hang_up(room)
-        assert not early.hung_up
-        assert "Try again" in early.reason
-        assert board.bridge(room) is not None
-        monkeypatch.setattr("sipkit.bridges.PATIENCE", 0.0)
-        late = board.hang_up(room)
-        assert not late.hung_up
-        assert "no leg" in late.reason
-        assert board.bridge(room) is None
-        assert network.posts == 1
-
-
-def test_nobody_is_thrown_out_by_guess(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If other connections began with the lost dial, and no key is there to ask with, hang_up throws nobody out."""
-    room = board.open_room("standup")
-    board.start_webhook_server()
-    monkeypatch.setattr("sipkit.voice_calls.can_hang_up", lambda _account: False)
-    with lossy(board, dial_arrives=True):
-        with pytest.raises(DialUncertain):
-            board.dial_out(room)
-        person = board.participant(room, tone_hz=440)
-        result = board.hang_up(room)
-        assert not result.hung_up
-        assert "not clear which" in result.reason
-        assert board.bridge(room) is not None
-        person.leave()
-        assert board.hang_up(room).hung_up
-
-
-def test_a_dial_cut_off_by_kill_9(
-    board: Switchboard, sandbox_env: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
-) -> None:
-    """A kernel killed between dial and answer leaves a leg that is known by its answer, and hang_up ends it.
-
-    It holds no lifeline here, as if the server, which would have hung up for it, had been killed with it.
-    """
-    room = board.open_room("standup")
-    board.start_webhook_server()
-    code = """
-        import os
-        from sipkit.video import OpenTokVideo
-        dial = OpenTokVideo.dial
-        OpenTokVideo.dial = lambda *given: (dial(*given), os.kill(os.getpid(), 9))
-        board._bridges.dial(board.room("standup"))
-    """
-    with kernel(code, sandbox_env) as other:
-        other.wait()
-    assert len(connections(board, room.session_id)) == 1
-    monkeypatch.setattr("sipkit.bridges.PATIENCE", 1.0)
-    board.wait_for_bridge(room, "answered")
-    assert board.dial_out(room).connection_id is None
-    assert len(connections(board, room.session_id)) == 1
-    assert board.hang_up(room).hung_up
-    wait_until(lambda: not connections(board, room.session_id), GONE_WITHIN, "no connection")
-
-
-def test_kill_9_in_the_middle_of_a_dial_leaves_nothing(
-    board: Switchboard, sandbox_env: Path, wait_until: WaitUntil
-) -> None:
-    """If that kernel was the last one, the server finds and ends the leg whose id was never told."""
-    room = board.open_room("standup")
-    code = """
-        import os
-        from sipkit.video import OpenTokVideo
-        dial = OpenTokVideo.dial
-        OpenTokVideo.dial = lambda *given: (dial(*given), os.kill(os.getpid(), 9))
-        say(server=board.start_webhook_server().pid)
-        board.dial_out("standup")
-    """
-    with kernel(code, sandbox_env) as other:
-        server = said(other)["server"]
-        other.wait()
-    wait_until(lambda: not connections(board, room.session_id), GONE_WITHIN, "no connection")
-    wait_until(lambda: not legs(board, room.session_id), GONE_WITHIN, "no leg")
-    wait_until(lambda: not _runs(server), GONE_WITHIN, "no server")
-    assert board.bridge(room) is None
-
-
-def test_the_stop_button_during_a_dial(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dial interrupted by the stop button is settled by its leg's answer, and hang_up ends what came of it."""
-    room = board.open_room("standup")
-    board.start_webhook_server()
-    dial = OpenTokVideo.dial
-
-    def interrupted(video: OpenTokVideo, session_id: str, nonce: str) -> None:
-        dial(video, session_id, nonce)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OpenTokVideo, "dial", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            board.dial_out(room)
-    board.wait_for_bridge(room, "answered")
-    assert board.dial_out(room).connection_id is None
-    assert board.hang_up(room).hung_up
-    assert connections(board, room.session_id) == []
 
 
 def test_close_hangs_up_what_it_dialled(board: Switchboard, sandbox_env: Path, wait_until: WaitUntil) -> None:
