@@ -26,9 +26,8 @@ lab: $(READY) ## open JupyterLab on the first lesson (ARGS=--no-browser is hande
 demo: $(READY) ## the whole call without a browser, each step proven, then the measured figures
 	$(BIN)/sipkit demo $(ARGS)
 
-# Three workers on two cores, since many tests wait for sound; conftest.py says which tests stay together.
 test: $(READY) lint ## lint, types, walls, every test, then strict nbval of all lessons
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=10 $(ARGS)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks
 

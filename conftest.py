@@ -75,16 +75,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["SIPKIT_PROJECT_ROOT"] = str(home)  # no .env lives there
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker (`--dist loadgroup`), and all that drive a Chromium on one and the same.
-
-    A Chromium without a graphics card wants a core of its own: two at once are late for everything.
-    """
-    for item in items:
-        chromium = item.get_closest_marker("browser") is not None or item.path.name == "test_bench.py"
-        item.add_marker(pytest.mark.xdist_group("chromium" if chromium else item.path.stem))
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the sandbox that lessons may have started in this run's data folder, and remove the folder."""
     home = Path(os.environ["SIPKIT_HOME"])

@@ -174,7 +174,7 @@ class Bridges:
             return HangUp(room.name, hung_up=False, reason="The bridge ended by itself in this moment.")
         if settled.connection_id is None:
             return hang_up_lost(self._store, self._video(), self._hang_up_leg, room, settled, PATIENCE)
-        was_up = self._disconnect(room, settled)
+        was_up = self._brought_down(room, settled)
         ended = self._store.end_bridge(settled.id, HUNG_UP)
         if was_up:
             self._store.record("hang-up", f"The bridge of room {room.name!r} was hung up.", room.id)
@@ -201,8 +201,10 @@ class Bridges:
             self._video().force_disconnect(room.session_id, dialed.connection_id)
             raise
         if not kept.living:
-            # Somebody ended it while we dialled, or the leg was quick to go. Either way it must be down.
-            self._video().force_disconnect(room.session_id, dialed.connection_id)
+            # Somebody ended it while we dialled, or the leg was quick to go. Either way it must be down. One that is
+            # still coming up without having answered is turned away when it does (`webhooks.desk`).
+            if not self._video().force_disconnect(room.session_id, dialed.connection_id):
+                self._leg_hung_up(kept)
         else:
             whom = f"directly {bridge.masked_number}" if bridge.number else "the number"
             self._store.record("dial", f"The session of room {room.name!r} calls {whom}.", room.id)
@@ -237,7 +239,8 @@ class Bridges:
         if self._video().stream_alive(room.session_id, bridge.stream_id):
             return True
         # A list that lacks the stream is no proof, and a leg that is up but off the records is billed for hours.
-        was_up = self._video().force_disconnect(room.session_id, bridge.connection_id or "")
+        connected = self._video().force_disconnect(room.session_id, bridge.connection_id or "")
+        was_up = connected or self._leg_hung_up(bridge)
         ended = self._store.end_bridge(bridge.id, "the platform no longer lists its stream")
         if was_up or ended:  # the phone side's webhook may have been quicker to say that it ended
             what = "was up without its stream, and was hung up" if was_up else "was gone without a word"
@@ -249,7 +252,7 @@ class Bridges:
         if bridge.connection_id is None:
             return False
         try:
-            self._disconnect(room, bridge)
+            self._brought_down(room, bridge)
         except (AuthenticationRefused, PlatformUnreachable):
             raise
         except PlatformError:
@@ -258,12 +261,32 @@ class Bridges:
         self._store.end_bridge(bridge.id, "its session is gone")
         return True
 
+    def _brought_down(self, room: Room, bridge: Bridge) -> bool:
+        """Bring a bridge down by its connection, or by its leg if the platform keeps saying "not connected".
+
+        Raises:
+            PlatformError: One of the two could not be asked; the leg may be up.
+        """
+        return self._disconnect(room, bridge) or self._leg_hung_up(bridge)
+
     def _disconnect(self, room: Room, bridge: Bridge) -> bool:
-        """Disconnect; a leg dialled just now may be "not connected" *yet*, so ask again for a moment."""
+        """Disconnect; a leg dialled just now may be "not connected" *yet*, so ask again for a moment.
+
+        Its answer webhook is no sign that it is connected: that comes first, and the leg joins by what it is told.
+        """
         connection_id = bridge.connection_id or ""
         while not self._video().force_disconnect(room.session_id, connection_id):
             now = self._store.bridge(bridge.id)
-            if now is None or now.state != "dialed" or age(now) > UNKNOWN_YET:
+            if now is None or not now.living or age(now) > UNKNOWN_YET:
                 return False
             time.sleep(_ASK_AGAIN)
         return True
+
+    def _leg_hung_up(self, bridge: Bridge) -> bool:
+        """Hang up the leg that answered for our dial, as far as it is known; False if none is up, or none can be.
+
+        Raises:
+            PlatformError: The Voice API could not be asked.
+        """
+        now = self._store.bridge(bridge.id) or bridge
+        return bool(now.leg_uuid and now.nonce) and self._hang_up_leg(now.leg_uuid or "")

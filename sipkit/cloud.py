@@ -6,7 +6,7 @@ sandbox process, which is started when it is needed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Final, Protocol
@@ -60,7 +60,7 @@ class Account:
     voice_api_secret: SecretStr
     application_id: str
     signature_secret: SecretStr
-    conference_number: str
+    conference_number: str = field(repr=False)
     ca_file: str | None = None
     video_environment: VideoEnvironment = "opentok"
     private_key: SecretStr = _NOTHING

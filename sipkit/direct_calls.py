@@ -12,11 +12,13 @@ for, what no subscriber owns, and emergency numbers are refused before anything 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from sipkit.errors import CallNotConfirmed, NumberRefused
+from sipkit.errors import CallNotConfirmed, NumberRefused, SettingsError
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.timeline import mask_number
 
 if TYPE_CHECKING:
+    from phonenumbers import PhoneNumber
+
     from sipkit.bridges import Bridges
     from sipkit.cloud import Account
     from sipkit.front_door import FrontDoor
@@ -66,6 +68,7 @@ class DirectCalls:
             NumberRefused: The number is none, or may not be called from here.
             CallNotConfirmed: Nobody agreed to a real, billed call.
             ServerError: No webhook server runs, so nobody would connect the call.
+            SettingsError: No prefixes are set, and the conference number is in no country.
             DialUncertain: The answer to the dial was lost; nothing is dialled again until it is hung up.
             DialRefused, AuthenticationRefused, PlatformUnreachable: No call was placed.
         """
@@ -104,17 +107,25 @@ def allowed_number(number: str, conference_number: str, prefixes: str | None) ->
     Args:
         number: As somebody typed it, with country code.
         conference_number: The account's own number (E.164 digits); its country is the one allowed by default.
-        prefixes: Country prefixes with a space between, in place of that country.
+        prefixes: Country prefixes with a space between, in place of that country. One that is only a country code
+            stands for the country it is named after, or for home if that has it too: behind +1 are twenty more,
+            such as Jamaica, which are called at their own prices. A longer one (1876) allows what begins with it.
 
     Raises:
         NumberRefused: It is none, or may not be called. The text shows its last digits only.
+        SettingsError: Nobody can tell the country of the conference number, and no prefixes are set.
     """
     import phonenumbers
     from phonenumbers import PhoneNumberType, shortnumberinfo
 
-    home = phonenumbers.region_code_for_number(phonenumbers.parse(f"+{conference_number}"))
+    home = _home_of(conference_number)
     if home and shortnumberinfo.connects_to_emergency_number(number.strip(), home):
         raise NumberRefused("Emergency numbers cannot be called from here.", "Use a real phone, at once.")
+    if home is None and prefixes is None:
+        raise SettingsError(
+            "Nobody can tell in which country the conference number is, so no country may be called.",
+            "Correct CONFERENCE_NUMBER in .env, or set CALL_PREFIXES to what may be called, such as +1 +44.",
+        )
     digits = _digits(number)
     masked = mask_number(digits)
     try:
@@ -124,11 +135,12 @@ def allowed_number(number: str, conference_number: str, prefixes: str | None) ->
     if not phonenumbers.is_valid_number(parsed):
         raise NumberRefused(f"{masked} is no number that its country gives to anybody.", _ANOTHER)
     region = phonenumbers.region_code_for_number(parsed)
-    inside = digits.startswith(tuple(prefixes.split())) if prefixes else region == home
+    inside = any(_inside(prefix, parsed, home) for prefix in prefixes.split()) if prefixes else region == home
     if not inside:
         raise NumberRefused(
             f"{masked} is in no country that may be called ({region or 'none'}).",
-            "Set CALL_PREFIXES in .env to the country prefixes that may be called, such as +1 +44.",
+            "Set CALL_PREFIXES in .env to what may be called, such as +1 +44. A country that shares its code with a "
+            "larger one needs its own, longer prefix, such as +1876 for Jamaica or +441481 for Guernsey.",
         )
     # Only what is known to be an ordinary line: premium rate, shared cost, personal numbers, pagers and the rest of
     # ITU-T E.164's special services may cost any sum a minute.
@@ -142,6 +154,30 @@ def allowed_number(number: str, conference_number: str, prefixes: str | None) ->
     if phonenumbers.number_type(parsed) not in ordinary:
         raise NumberRefused(f"{masked} is no ordinary line: calls to it may be charged extra.", _ANOTHER)
     return digits
+
+
+def _home_of(conference_number: str) -> str | None:
+    """Return the region of the account's own number; None if it is in none, as a made-up one is."""
+    import phonenumbers
+
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(f"+{conference_number}"))
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _inside(prefix: str, number: "PhoneNumber", home: str | None) -> bool:
+    """Tell whether a prefix allows a number; a mere country code only in its main region, and at home."""
+    import phonenumbers
+
+    code = str(number.country_code)
+    if prefix != code:
+        # Part of a code ("4") is no country; all that begins with it is not what anybody meant to allow.
+        return len(prefix) > len(code) and f"{code}{phonenumbers.national_significant_number(number)}".startswith(
+            prefix
+        )
+    main = phonenumbers.region_code_for_country_code(number.country_code)
+    return phonenumbers.region_code_for_number(number) in {main, home}
 
 
 def _digits(number: str) -> str:

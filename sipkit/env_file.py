@@ -14,6 +14,7 @@ from sipkit.processes import write_private
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
 _LINE: Final = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
+_QUOTED: Final = re.compile(r"^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?P<mark>['\"])(?P<rest>.*)", re.DOTALL)
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> list[str]:
@@ -27,13 +28,19 @@ def write_env(path: Path, values: Mapping[str, str]) -> list[str]:
         The names that were written, sorted.
 
     Raises:
-        SettingsError: A value has a line break, or the file cannot be read or written. No text holds a value.
+        SettingsError: A value has a line break or `${` in it, or the file cannot be read or written. No text holds a
+            value.
     """
     given = {name: value.strip() for name, value in values.items() if value.strip()}
     broken = sorted(name for name, value in given.items() if re.search(r"[\r\n\0]", value))
     if broken:
         message = f"{', '.join(broken)} has a line break in it."
         raise SettingsError(message, "Paste one line; of a private key, give the path of its file.")
+    # python-dotenv fills in ${NAME} whatever the quotes are, and knows no way to write it otherwise.
+    filled_in = sorted(name for name, value in given.items() if "${" in value)
+    if filled_in:
+        message = f"{', '.join(filled_in)} has ${{ in it, which .env would read as the name of another setting."
+        raise SettingsError(message, "Have another one made without ${, or set it in the environment, not in .env.")
     try:
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         write_private(path, "\n".join([*_merged(lines, given), ""]))
@@ -46,15 +53,36 @@ def _merged(lines: list[str], given: dict[str, str]) -> list[str]:
     """The lines with the given values in their places; a second line of the same name would win, so it goes."""
     merged: list[str] = []
     written: set[str] = set()
-    for line in lines:
-        match = _LINE.match(line)
+    at = 0
+    while at < len(lines):
+        end = _end_of(lines, at)
+        match = _LINE.match(lines[at])
         name = match.group(1) if match else ""
         if name not in given:
-            merged.append(line)
+            merged += lines[at:end]
         elif name not in written:
             merged.append(_line(name, given[name]))
             written.add(name)
+        at = end
     return merged + [_line(name, value) for name, value in given.items() if name not in written]
+
+
+def _end_of(lines: list[str], at: int) -> int:
+    """The index after the setting that begins at a line: a quoted value, such as a private key, may have many.
+
+    A quote that is never closed is, as python-dotenv reads it, a mistake of that one line.
+    """
+    opened = _QUOTED.match(lines[at])
+    if opened is None:
+        return at + 1
+    closing = re.compile(rf"(?:\\.|[^\\{opened['mark']}])*{opened['mark']}", re.DOTALL)
+    rest = opened["rest"]
+    for end in range(at + 1, len(lines) + 1):
+        if closing.match(rest):
+            return end
+        if end < len(lines):
+            rest += f"\n{lines[end]}"
+    return at + 1
 
 
 def _line(name: str, value: str) -> str:

@@ -49,7 +49,9 @@ class FrontDoor:
         self._tunnel: Tunnel = tunnel_for(settings)
         self._store = store
         self._account = account
-        self._pointing = Pointing(store)
+        self._pointing = Pointing(store, settings.home)
+        self._opened = False  # all of it: server, tunnel, and the application pointed
+        self._pointed = False  # or perhaps so: the answer to the change may have been lost
         self._watch_every = watch_every
         self._watch: TunnelWatch | None = None
         self._turn = threading.RLock()
@@ -71,10 +73,13 @@ class FrontDoor:
             if not self._settings.unsigned_webhooks_allowed:
                 _require_signature_secret(account)
             check_server_url(self._settings)
+            self._opened = False
             self.server.start(environment=account.environment)
             url = self._tunnel.open(self.server.port)
             # A number that is pointed elsewhere lets callers hear silence, and tells nobody why.
             require_arrival(url, self.server.instance, self.server.port)
+            if account.application_id:
+                self._pointing.adopt_older_note(account)  # it is read by the address that we had then
             self._store.set_fact("public_url", url)
             self._point(account, url)
             if account.application_id:
@@ -82,6 +87,7 @@ class FrontDoor:
             if self._watch is None:
                 self._watch = TunnelWatch(self._tunnel, self._port, self._moved, self._tell, self._watch_every)
                 self._watch.start()
+            self._opened = True
             return self.server
 
     def addresses(self) -> tuple[str, str]:
@@ -103,7 +109,11 @@ class FrontDoor:
         """
         if not self.server.alive:
             message = "No webhook server runs that could answer the call."
-            raise ServerError(message, "Run board.start_webhook_server() first.")
+        elif not self._opened:
+            message = "The webhook server was not opened to its end: the number's calls do not reach it."
+        else:
+            return
+        raise ServerError(message, "Run board.start_webhook_server() first.")
 
     def restore_application(self) -> bool:
         """Give the application the webhooks it had before it was pointed here; False if none are known."""
@@ -117,19 +127,19 @@ class FrontDoor:
         """
         with self._turn:
             watch, self._watch = self._watch, None
+            self._opened = False
         if watch is not None:
             watch.stop()
         with self._turn, ExitStack() as last:
             last.callback(self._tunnel.close)
-            if watch is not None:
+            pointed, self._pointed = self._pointed, False
+            if pointed and self._settings.mode != "sandbox":
                 last.callback(self._restore_when_last)
             self.server.stop()
 
     def _restore_when_last(self) -> None:
-        if self._settings.mode == "sandbox" or server_runs(self._settings.home):
-            return
         try:
-            self._pointing.restore(self._account())
+            self._pointing.restore(self._account(), unless=lambda: server_runs(self._settings.home))
         except SipkitError as error:
             self._tell(f"The Voice application could not be given its former webhooks: {error.message}")
 
@@ -159,7 +169,9 @@ class FrontDoor:
                 "VONAGE_APPLICATION_ID is not set: in the dashboard, point your Voice application at "
                 f"{url}/voice-answer (answer URL, GET) and {url}/voice-events (event URL, POST).",
             )
-        elif self._pointing.point(account, url):
+            return
+        self._pointed = True
+        if self._pointing.point(account, url):
             self._store.record("voice", f"The Voice application now asks {url}/voice-answer.")
 
 

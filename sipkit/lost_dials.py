@@ -4,7 +4,8 @@ Nobody dials again meanwhile. Two sources know the leg:
 
 * its answer webhook, by the nonce that the dial carried; then the Voice API hangs it up (`sipkit.voice_calls`), and
   the list of the session's connections confirms it;
-* that list alone, by the time of the dial, where no webhook came or no application key is there to ask with.
+* that list alone, by the time of the dial, where no webhook came, no application key is there to ask with, or the
+  Voice API knows no such leg. Never where it may be ending the leg: then whoever came with it would be hit instead.
 """
 
 import time
@@ -48,8 +49,17 @@ def hang_up_lost(
         patience: Seconds after which a dial that arrived has a connection.
     """
     bridge = store.bridge(bridge.id) or bridge
-    if bridge.leg_uuid is not None and bridge.nonce and _leg_ended(store, video, hang_up_leg, room, bridge):
-        return _over(store, room, bridge, "The leg was found by its answer and hung up.", was_up=True)
+    if bridge.leg_uuid is not None and bridge.nonce:
+        try:
+            told = hang_up_leg(bridge.leg_uuid)
+        except SipkitError as error:
+            # The leg is known and may be up: a guess by time could only hit somebody else.
+            store.record("hang-up", f"Room {room.name!r}: {error.message}", room.id)
+            return _not_found(room, f"Its leg is known, but could not be hung up: {error.message}")
+        if told:
+            if not _seen_gone(store, video, room, bridge):
+                return _not_found(room, "Its leg was told to end, but the platform does not show yet that it did.")
+            return _over(store, room, bridge, "The leg was found by its answer and hung up.", was_up=True)
     return _by_time(store, video, room, bridge, patience)
 
 
@@ -58,21 +68,17 @@ def age(bridge: Bridge) -> float:
     return (datetime.now(UTC) - bridge.dialed_at).total_seconds()
 
 
-def _leg_ended(store: Store, video: VideoPlatform, hang_up_leg: LegHangUp, room: Room, bridge: Bridge) -> bool:
-    """Hang up the leg that the answer webhook named, and see that it is gone; False in doubt."""
-    try:
-        if not hang_up_leg(bridge.leg_uuid or ""):
-            return False
-    except SipkitError as error:
-        store.record("hang-up", f"Room {room.name!r}: {error.message}", room.id)
-        return False
+def _seen_gone(store: Store, video: VideoPlatform, room: Room, bridge: Bridge) -> bool:
+    """Wait until a leg that was told to end has left; False if it is not seen to."""
     deadline = time.monotonic() + GONE_WITHIN
     while time.monotonic() < deadline:
         now = store.bridge(bridge.id)
         if now is None or not now.living:
             return True  # its own last event came
         connections = video.connections(room.session_id)
-        if connections is not None and not _candidates(store, bridge, connections):
+        if connections is not None and not any(
+            _began_with(bridge, each) for each in _not_of_others(store, bridge, connections)
+        ):
             return True
         time.sleep(_ASK_AGAIN)
     return False
@@ -83,10 +89,12 @@ def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, pat
 
     The platform lists when a connection began, not whose it is. Exactly one that began with the dial is
     the leg. With several, one may be a person, and nobody is thrown out by guess. With none among others,
-    this machine's clock may be wrong. Only an empty list says that no leg came of the dial.
+    this machine's clock may be wrong. Only an empty list says that no leg came of the dial. Connections that are on
+    record as other bridges' are not looked at.
     """
-    connections = video.connections(room.session_id)
-    found = _candidates(store, bridge, connections or [])
+    listed = video.connections(room.session_id)
+    connections = None if listed is None else _not_of_others(store, bridge, listed)
+    found = [each for each in connections or [] if _began_with(bridge, each)]
     was_up = False
     if len(found) == 1:
         was_up = video.force_disconnect(room.session_id, found[0].connection_id)
@@ -120,10 +128,10 @@ def _not_found(room: Room, why: str) -> HangUp:
     return HangUp(room.name, hung_up=False, reason=f"The answer to the dial was lost. {why} {advice}")
 
 
-def _candidates(store: Store, bridge: Bridge, connections: list[SessionConnection]) -> list[SessionConnection]:
-    """Return the connections that may be the leg: those that began with the dial, and are no other bridge's."""
+def _not_of_others(store: Store, bridge: Bridge, connections: list[SessionConnection]) -> list[SessionConnection]:
+    """Leave out the connections that are on record as other bridges'."""
     others = {other.connection_id for other in store.living_bridges() if other.id != bridge.id}
-    return [each for each in connections if _began_with(bridge, each) and each.connection_id not in others]
+    return [each for each in connections if each.connection_id not in others]
 
 
 def _began_with(bridge: Bridge, connection: SessionConnection) -> bool:

@@ -89,7 +89,7 @@ class NgrokTunnel:
             TunnelTimeout: It said neither yes nor no in time; it was ended.
             TunnelRefused: ngrok said no; the message has its error code.
         """
-        if self.url and self._port == port and self._agent and self._agent.process.alive:
+        if self.url and self._port == port and self.health().alive:
             return self.url
         self.close()
         if self._home is None:

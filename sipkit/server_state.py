@@ -16,6 +16,9 @@ from sipkit.http_server import HOST
 from sipkit.processes import ProcessMark, write_private
 from sipkit.settings import Settings
 
+HOLDER_HEADER = "X-Sipkit-Holder"
+"""In which a request to `/healthz` shows that it comes from somebody who can read `server.json`."""
+
 EXIT_PORT_TAKEN = 3
 EXIT_LOCKED = 4
 """The server's exit codes for: another program listens there; another server has this data folder."""
@@ -73,6 +76,11 @@ class ServerState:
         """The server's process."""
         return ProcessMark(self.pid, self.create_time)
 
+    @property
+    def proof(self) -> str:
+        """What only a reader of this file can say; it does not give the lifeline's token away."""
+        return hashlib.sha256(f"healthz:{self.lifeline_token}".encode()).hexdigest()
+
     def healthy(self) -> bool:
         """Whether that very server answers `/healthz` now."""
         return self._health() is not None
@@ -83,7 +91,7 @@ class ServerState:
         return None if health is None else str(health.get("environment"))
 
     def _health(self) -> dict[str, Any] | None:
-        health = _health_at(self.port) if self.process.alive else None
+        health = _health_at(self.port, self.proof) if self.process.alive else None
         return health if health is not None and health.get("instance") == self.instance else None
 
 
@@ -106,11 +114,11 @@ def project_of(settings: Settings) -> str:
     return f"{settings.mode}:{settings.chosen_environment}:{settings.video_project}"
 
 
-def _health_at(port: int) -> dict[str, Any] | None:
+def _health_at(port: int, proof: str) -> dict[str, Any] | None:
     # http.client, because urllib would ask a proxy of the environment for an address of this machine.
     connection = http.client.HTTPConnection(HOST, port, timeout=_HEALTH_PATIENCE)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/healthz", headers={HOLDER_HEADER: proof})
         answer = json.loads(connection.getresponse().read(_ANSWER_BYTES))
         return answer if isinstance(answer, dict) else None
     except (OSError, ValueError, http.client.HTTPException):

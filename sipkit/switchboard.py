@@ -340,7 +340,8 @@ class Switchboard(Lookout, DirectCalls):
         self._require_open()
         with self._turn:
             if self._door is None:
-                self._door = FrontDoor(self._settings, self._store, self._account, self.owner)
+                # The cloud's account, not ours: the door closes, and restores the application, when we are closed.
+                self._door = FrontDoor(self._settings, self._store, self._cloud.account, self.owner)
             return self._door
 
     def _require_open(self) -> None:

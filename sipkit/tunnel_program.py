@@ -6,7 +6,7 @@ the data folder can read the address, and an address that changes later is in th
     open()  --- does tunnel.json name a living program of this very command? --- yes --> use it
                    | no: end that program
                    v
-              start it; wait until it says an address, or leaves, or the deadline is there
+              start it, and record it at once; wait until it says an address, or leaves, or the deadline is there
 """
 
 import contextlib
@@ -100,13 +100,21 @@ class ProgramTunnel(ABC):
         self.close()
         for problem in self.requirements():
             raise problem
-        if self._home is None:
-            process, url = self._start(port, deadline)
+        try:
+            if self._home is None:
+                process, url = self._start(port, deadline)
+            else:
+                with turn(self._home, deadline):
+                    process, url = self._find_or_start(self._home, port, deadline)
+        except OSError as error:
+            saw = type(error).__name__
         else:
-            with turn(self._home, deadline):
-                process, url = self._find_or_start(self._home, port, deadline)
-        self._process, self._port, self.url = process, port, url
-        return url
+            self._process, self._port, self.url = process, port, url
+            return url
+        raise TunnelError(
+            f"The tunnel's files could not be written in the data folder ({saw}).",
+            "Check that the data folder (.sipkit or SIPKIT_HOME) is writable, has space, and is on a local disk.",
+        )
 
     def health(self) -> Health:
         """Whether the program runs, and the address it said last."""
@@ -133,12 +141,16 @@ class ProgramTunnel(ABC):
         found = recorded_process(home)
         if found is not None and found.alive and recorded(home).get("command") == self._digest(port):
             said, quiet = self._said()
-            if url := self._address(said, quiet):
+            # Of a tunnel that has said much only the end is read, and its address may be further up.
+            url = self._address(said, quiet) or str(recorded(home).get("url", ""))
+            if url:
+                self._record(home, found, port, url=url)
                 return found, url
         end_recorded_agent(home)
-        process, url = self._start(port, deadline)
-        record(home, process, command=self._digest(port))
-        return process, url
+        return self._start(port, deadline)
+
+    def _record(self, home: Path, mark: ProcessMark, port: int, **more: str) -> None:
+        record(home, mark, command=self._digest(port), **more)
 
     def _digest(self, port: int) -> str:
         """Tells two commands apart without telling them: a relay's user name may be a token."""
@@ -156,10 +168,17 @@ class ProgramTunnel(ABC):
 
         threading.Thread(target=reap, name="tunnel-reaper", daemon=True).start()
         try:
-            return mark, self._wait_for_address(left, ends, deadline)
+            if self._home is not None:  # now: whoever is killed while it opens must leave no unknown program
+                self._record(self._home, mark, port)
+            url = self._wait_for_address(left, ends, deadline)
+            if self._home is not None:
+                self._record(self._home, mark, port, url=url)
         except BaseException:  # the stop button ends here, too
             mark.end(END_PATIENCE)
+            if self._home is not None:
+                end_recorded_agent(self._home)
             raise
+        return mark, url
 
     def _wait_for_address(self, left: threading.Event, ends: float, deadline: float) -> str:
         while True:

@@ -4,6 +4,7 @@ One thread, one wait: it looks once each period and sleeps in between. A tunnel 
 address that differs from the last one told is told, and told again each period until whoever is told succeeds.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ PERIOD = 5.0
 
 _OPEN_WITHIN = 15.0  # seconds for a tunnel to open anew
 _LEAVE_PATIENCE = 20.0  # seconds for a look that is under way
+_log = logging.getLogger(__name__)
 
 
 class TunnelWatch:
@@ -93,5 +95,13 @@ class TunnelWatch:
             self._tell(text)
 
     def _run(self) -> None:
+        told: type[Exception] | None = None
         while not self._ended.wait(self._period):
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - a store or a disk that fails now may work at the next look
+                if type(error) is not told:  # once, and not each period again
+                    _log.warning("A look at the tunnel failed (%s); it is tried again.", type(error).__name__)
+                told = type(error)
+            else:
+                told = None

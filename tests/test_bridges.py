@@ -15,6 +15,7 @@ from sipkit.rooms import Bridge, Room
 from sipkit.settings import Settings
 from sipkit.store.schema import bridges
 from sipkit.switchboard import Switchboard
+from sipkit.video import OpenTokVideo
 from tests.standins.odd_platform import odd_platform
 
 WaitUntil = Callable[..., Any]
@@ -166,6 +167,45 @@ def test_a_dial_that_ends_while_somebody_looks_is_not_lost(board: Switchboard) -
     board._bridges._dialing = _DialDone(told)
     assert board.hang_up(room).reason == "The bridge was hung up."
     assert sip_connections(board, room) == []
+
+
+def test_a_leg_that_answered_but_is_not_connected_yet_is_asked_for_again(
+    board: Switchboard, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    """The answer webhook comes before the leg joins: a hang-up in between does not free the record, but asks again."""
+    room, _ = connected(board)
+    disconnect = OpenTokVideo.force_disconnect
+    asked: list[str] = []
+
+    def not_yet(video: OpenTokVideo, session_id: str, connection_id: str) -> bool:
+        asked.append(connection_id)
+        return len(asked) > 1 and disconnect(video, session_id, connection_id)
+
+    monkeypatch.setattr(OpenTokVideo, "force_disconnect", not_yet)
+    monkeypatch.setattr("sipkit.bridges.UNKNOWN_YET", 60.0)
+    monkeypatch.setattr("sipkit.voice_calls.can_hang_up", lambda _account: False)
+    assert board.hang_up(room).hung_up
+    assert len(asked) == 2
+    wait_until(lambda: board.trace().ledger()["legs"] == [], what="no leg")
+
+
+@pytest.mark.parametrize("how", ["hang_up", "dial_out"])
+def test_a_leg_that_never_was_connected_is_hung_up_itself(
+    board: Switchboard, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil, how: str
+) -> None:
+    """If the platform knows no connection, the leg that answered for the dial is ended before the record is."""
+    room, bridge = connected(board)
+    monkeypatch.setattr("sipkit.bridges.UNKNOWN_YET", 0.0)
+    monkeypatch.setattr("sipkit.bridges.YOUNG", 0.0)
+    monkeypatch.setattr(OpenTokVideo, "stream_alive", lambda *_: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenTokVideo, "force_disconnect", lambda *_: False)
+        if how == "hang_up":
+            assert board.hang_up(room).hung_up
+            assert board.bridge(room) is None
+        else:
+            assert board.dial_out(room).id != bridge.id
+    wait_until(lambda: bridge.connection_id not in sip_connections(board, room), what="the first one's end")
 
 
 @pytest.mark.parametrize(

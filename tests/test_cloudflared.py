@@ -1,14 +1,17 @@
 """Cloudflare's quick tunnel, by a stand-in for the program that really carries requests."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sipkit.cloudflared import CloudflaredTunnel
 from sipkit.errors import AgentMissing, NetworkUnreachable, TunnelEnded, TunnelError, TunnelRefused, TunnelTimeout
+from sipkit.tunnel_record import recorded, recorded_process
 from tests.standins.upstream import post, upstream
 
 __all__ = ["upstream"]  # a fixture: pytest finds it by its name here
@@ -63,3 +66,48 @@ def test_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(missing, AgentMissing)
     with pytest.raises(AgentMissing, match="cloudflared"):
         tunnel.open(5000)
+
+
+KERNEL = """
+import sys
+from pathlib import Path
+from sipkit.cloudflared import CloudflaredTunnel
+CloudflaredTunnel(Path(sys.argv[1])).open(int(sys.argv[2]), 30)
+"""
+
+
+def test_killed_while_it_opens(
+    tunnel: CloudflaredTunnel,
+    upstream: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., Any],
+) -> None:
+    """A kernel killed before there is an address leaves a program that is on record, and ended by the next one."""
+    with monkeypatch.context() as patch:
+        patch.setenv("CLOUDFLARED_STANDIN", "silent")
+        with subprocess.Popen([sys.executable, "-c", KERNEL, str(tmp_path), str(upstream)]) as kernel:
+            left = wait_until(lambda: recorded_process(tmp_path), 20)
+            kernel.kill()
+    assert left.alive
+    assert tunnel.open(upstream, deadline=10)
+    assert not left.alive
+
+
+def test_address_that_has_scrolled_away(tunnel: CloudflaredTunnel, upstream: int, tmp_path: Path) -> None:
+    """Of a tunnel that has said much, another kernel takes the recorded address; the tunnel is not ended."""
+    url = tunnel.open(upstream, deadline=10)
+    program = recorded_process(tmp_path)
+    with (tmp_path / "tunnel.log").open("a") as log:
+        log.write("a request came through\n" * 20_000)
+    other = CloudflaredTunnel(tmp_path)
+    assert other.open(upstream, deadline=10) == url == recorded(tmp_path)["url"]
+    assert recorded_process(tmp_path) == program
+
+
+def test_folder_that_cannot_be_written(upstream: int, tunnel: CloudflaredTunnel, tmp_path: Path) -> None:
+    """A log that cannot be opened is a typed error with a fix, and no bare OSError."""
+    (tmp_path / "tunnel.log").mkdir()
+    with pytest.raises(TunnelError, match="could not be written") as caught:
+        tunnel.open(upstream, deadline=10)
+    assert "writable" in caught.value.fix

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from sipkit.direct_calls import allowed_number
-from sipkit.errors import CallNotConfirmed, NumberRefused, ServerError
+from sipkit.errors import CallNotConfirmed, NumberRefused, ServerError, SettingsError
 from sipkit.switchboard import Switchboard
 
 HOME = "12025550100"
@@ -22,6 +22,8 @@ NUMBER = "12025550123"
         (" +12025550123 ", "1"),
         ("+44 20 7946 0018", "1 44"),
         ("+44 7400 123456", "447"),
+        ("+1 876 922 1234", "44 1876"),
+        ("+44 1481 256789", "1 441481"),
         ("+1 800 234 5678", "1"),
     ],
 )
@@ -41,6 +43,10 @@ def test_ordinary_numbers_of_allowed_countries(typed: str, prefixes: str | None)
         pytest.param("+1 100 555 0123", None, "gives to anybody", id="nobody's"),
         pytest.param("+44 20 7946 0018", None, "no country", id="another country"),
         pytest.param("+1 876 922 1234", None, "no country", id="another country with the same prefix"),
+        pytest.param("+1 876 922 1234", "1 44", "no country", id="Jamaica, behind a prefix that is set"),
+        pytest.param("+1 809 555 1234", "1 44", "no country", id="the Dominican Republic likewise"),
+        pytest.param("+44 1481 256789", "1 44", "no country", id="Guernsey likewise"),
+        pytest.param("+44 20 7946 0018", "4", "no country", id="part of a country code"),
         pytest.param("+1 202 555 0123", "44", "no country", id="home, which the prefixes leave out"),
         pytest.param("+1 900 234 5678", "1", "charged extra", id="premium rate"),
         pytest.param("+44 909 879 0123", "44", "charged extra", id="premium rate abroad"),
@@ -55,6 +61,19 @@ def test_other_numbers_are_refused(typed: str, prefixes: str | None, why: str) -
         allowed_number(typed, HOME, prefixes)
     digits = "".join(filter(str.isdigit, typed))
     assert len(digits) < 7 or digits not in f"{caught.value!r}"
+
+
+def test_home_that_shares_its_code_is_allowed_with_it() -> None:
+    """Whoever has a Jamaican conference number and allows +1 may call Jamaica, and the country the code is named for."""
+    assert allowed_number("+1 876 922 1234", "18769221111", "1") == "18769221234"
+    assert allowed_number(NUMBER, "18769221111", "1") == NUMBER
+
+
+def test_a_conference_number_of_no_country() -> None:
+    """It allows no country by itself, which is said in the kit's words; prefixes that are set work without it."""
+    with pytest.raises(SettingsError, match="conference number"):
+        allowed_number(NUMBER, "9990000", None)
+    assert allowed_number(NUMBER, "9990000", "1") == NUMBER
 
 
 def test_nothing_is_dialled_before_all_is_right(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:

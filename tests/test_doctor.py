@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from sipkit import doctor
 from sipkit.cloud import Account
-from sipkit.doctor import Patient, access, application, calls, number
+from sipkit.doctor import Finding, Patient, access, application, calls, machine, number
 from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
 
@@ -201,6 +201,33 @@ def test_webhooks_are_not_judged_while_no_server_runs(patient: Patient) -> None:
     """Before the server runs it is said who will enter them; a tunnel is not missed either."""
     assert application.webhooks(patient).state == "skipped"
     assert calls.tunnel(patient).state == "skipped"
+
+
+def test_without_an_application_id_nothing_is_judged_by_the_list_of_applications(
+    settings: Settings, account: Account
+) -> None:
+    """Without an id the same address is the list: both checks are skipped, and say what to do by hand."""
+    nameless = Patient(settings, replace(account, application_id=""), None)
+    for check in (application.webhooks, application.signed):
+        found = check(nameless)
+        assert found.state == "skipped"
+        assert "VONAGE_APPLICATION_ID is not set. In the dashboard" in found.seen
+
+
+def test_a_check_that_breaks_is_a_finding(
+    settings: Settings, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a check does not foresee is told by its kind only, beside what all others found."""
+
+    def odd_check(_: Patient) -> Finding:
+        raise ValueError("hush")
+
+    monkeypatch.setattr(doctor, "CHECKS", (odd_check, machine.python))
+    report = doctor.examine(settings, account)
+    assert report["odd check"].state == "failure"
+    assert "ValueError" in report["odd check"].seen
+    assert "hush" not in report.text()
+    assert report["Python"].state == "ok"
 
 
 def test_unsigned_webhooks(settings: Settings, account: Account, edit: Callable[[Edit], None]) -> None:

@@ -84,6 +84,22 @@ def test_other_lines_of_env_stay_and_values_survive(project: Path, monkeypatch: 
     assert path.read_text().count("SIGNATURE_SECRET") == 1
 
 
+def test_a_key_of_many_lines_is_replaced_as_a_whole(project: Path) -> None:
+    """A quoted value ends at its closing quote: nothing of the old key stays; a quote never closed is one line."""
+    path = project / ".env"
+    path.write_text('A=1\nVONAGE_PRIVATE_KEY="-----BEGIN\nPIN_LENGTH=old\\"er\n-----END" # old\nB="2\nPIN_LENGTH=6\n')
+    write_env(path, {"VONAGE_PRIVATE_KEY": "key.pem", "PIN_LENGTH": "5"})
+    assert path.read_text() == 'A=1\nVONAGE_PRIVATE_KEY=key.pem\nB="2\nPIN_LENGTH=5\n'
+
+
+def test_a_value_that_would_be_filled_in_is_refused(project: Path) -> None:
+    """python-dotenv replaces ${NAME} even in single quotes, so such a secret is refused, and shown nowhere."""
+    with pytest.raises(SettingsError, match="SIGNATURE_SECRET") as refusal:
+        write_env(project / ".env", {"SIGNATURE_SECRET": "hush${HOME}c"})
+    assert "hush" not in str(refusal.value)
+    assert not (project / ".env").exists()
+
+
 def test_an_env_that_cannot_be_written_is_told(project: Path) -> None:
     """A folder in the place of `.env` is an error of ours, with the fix."""
     (project / ".env").mkdir()
@@ -112,5 +128,7 @@ def test_the_plan_says_what_is_billed(board: Switchboard) -> None:
     told = repr(plan(board._settings, live))
     assert "SIP interconnect, about 0.005 USD a minute" in told
     assert "put back by restore_application" in told
+    assert "is linked to this one; that is not put back" in told
+    assert "called directly: an outbound call, by the minute" in told
     assert "yours to enter" in repr(plan(board._settings, replace(live, application_id="")))
     assert live.conference_number not in told

@@ -16,6 +16,7 @@ import requests
 
 from sipkit import live_check
 from sipkit.sandbox.launcher import SandboxInfo
+from sipkit.switchboard import Switchboard
 from tests.standins.ssh_relay import Relay
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,6 +126,17 @@ def test_nothing_is_placed_unless_the_word_is_typed(
         patch.delenv("LIVE_CHECK_YES", raising=False)
         assert live_check.main(ask) == 2
     assert (legs(sandbox), answer_url(sandbox)) == ([], before)
+
+
+def test_a_notebook_keeps_its_webhooks(
+    board: Switchboard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a notebook of the folder holds the server, the check uses it and leaves its webhooks in place."""
+    restored: list[Switchboard] = []
+    monkeypatch.setattr(live_check, "_restore", restored.append)
+    board.start_webhook_server()
+    assert live_check.main() == 0, capsys.readouterr().out
+    assert restored == []
 
 
 def test_no_call_is_placed_when_the_doctor_finds_a_fault(

@@ -11,6 +11,7 @@ import pytest
 
 from sipkit.errors import (
     DialUncertain,
+    PlatformUnreachable,
 )
 from sipkit.switchboard import Switchboard
 from sipkit.video import OpenTokVideo
@@ -205,8 +206,35 @@ def test_the_stop_button_during_a_dial(board: Switchboard, monkeypatch: pytest.M
     assert connections(board, room.session_id) == []
 
 
-def test_a_lost_call_is_not_taken_for_the_bridge(board: Switchboard) -> None:
-    """The bridge began in the same seconds; its connection is on record, so that it is not thrown out by guess."""
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_known_leg_that_may_be_up_is_not_guessed_at(
+    board: Switchboard, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    """If the Voice API fails, or the leg is not seen to end, nobody is thrown out by time; the bridge stays."""
+    room = board.open_room("standup")
+    board.start_webhook_server()
+    with lossy(board, dial_arrives=True), pytest.raises(DialUncertain):
+        board.dial_out(room)
+    board.wait_for_bridge(room, "answered")
+    monkeypatch.setattr("sipkit.lost_dials.GONE_WITHIN", 0.1)
+
+    def told(_leg_uuid: str) -> bool:
+        if raises:
+            raise PlatformUnreachable("The Voice API could not hang up the leg: it answered HTTP 429.")
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(board._bridges, "_hang_up_leg", told)
+        result = board.hang_up(room)
+    assert not result.hung_up
+    assert ("HTTP 429" if raises else "was told to end") in result.reason
+    assert board.bridge(room) is not None
+    assert len(connections(board, room.session_id)) == 1
+    assert board.hang_up(room).hung_up
+
+
+def test_a_lost_call_is_not_taken_for_the_bridge(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bridge began in the same seconds; its connection is on record, so it is no leg of the lost call."""
     room = board.open_room("standup")
     board.start_webhook_server()
     bridge = board.dial_out(room)
@@ -214,6 +242,11 @@ def test_a_lost_call_is_not_taken_for_the_bridge(board: Switchboard) -> None:
         with pytest.raises(DialUncertain):
             board.call(room, "+12025550123")
         result = board.hang_up_call(room, "+12025550123")
+        assert len(board.calls(room)) == 1
+        monkeypatch.setattr("sipkit.bridges.PATIENCE", 0.0)
+        late = board.hang_up_call(room, "+12025550123")
     assert not result.hung_up
+    assert "no leg" in late.reason
+    assert board.calls(room) == []
     assert board.bridge(room) is not None
     assert [each["id"] for each in connections(board, room.session_id)] == [bridge.connection_id]

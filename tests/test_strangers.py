@@ -17,6 +17,7 @@ from sipkit.app import create_app
 from sipkit.cloud import Account, LiveCloud
 from sipkit.errors import MissingCredential
 from sipkit.http_server import http_server, listen
+from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import ANYBODY, Settings
 from sipkit.store import Store
 from tests.standins.forger import Forger, Sent, app_of_an_account
@@ -149,6 +150,20 @@ def test_health_tells_strangers_nothing_of_this_machine(url: str, header: dict[s
     assert {"pid", "environment", "public_url"} <= requests.get(f"{url}/healthz", timeout=10).json().keys()
     told = requests.get(f"{url}/healthz", headers=header, timeout=10).json()
     assert told.keys() == {"ok", "instance"}
+
+
+def test_health_names_the_account_only_to_holders(url: str, tmp_path: Path) -> None:
+    """A raw tunnel hands on a forged `Host: localhost`: only who has read server.json learns whose server it is."""
+    state = ServerState(1, 1.0, 1, "one", 1, "token", "config", "project")
+    state.write(tmp_path / "server.json")
+
+    def environment(headers: dict[str, str]) -> str:
+        told = requests.get(f"{url}/healthz", headers=headers, timeout=10).json()
+        return str(told["environment"])
+
+    assert environment({HOLDER_HEADER: state.proof}) == "sandbox:46000001"
+    for forged in ({"Host": "localhost"}, {HOLDER_HEADER: "one"}, {HOLDER_HEADER: "token"}, {HOLDER_HEADER: "ä"}):
+        assert environment(forged) == "sandbox"
 
 
 def test_forwarded_headers_of_others_are_not_believed(app: Flask) -> None:

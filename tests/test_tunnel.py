@@ -343,6 +343,9 @@ def test_health_sees_what_the_agent_serves(agent: Path, upstream: int, tmp_path:
     other = api(record, "POST", "/api/endpoints", {"name": "other", "upstream": endpoint["upstream"]})["url"]
     assert tunnel.health() == Health(alive=True, url=other)
     assert tunnel.url == other != former
+    api(record, "DELETE", "/api/endpoints/other")
+    assert tunnel.open(upstream, deadline=10) not in {former, other}
+    assert tunnel.health().alive
     end_recorded_agent(tmp_path)
     assert "agent has left" in tunnel.health().saw
     assert tunnel.open(upstream, deadline=10)

@@ -4,6 +4,7 @@ As if live: the webhook server, a real reverse tunnel through an SSH server on l
 Application API in Vonage's place.
 """
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,12 +18,16 @@ import pytest
 
 from sipkit import numbers, voice
 from sipkit.cloud import Account, cloud_for
+from sipkit.errors import PlatformUnreachable, ServerError, StoreError
 from sipkit.front_door import FrontDoor
 from sipkit.numbers import OwnedNumber, owned_number
 from sipkit.pointing import Pointing
 from sipkit.sandbox.launcher import SandboxInfo
 from sipkit.settings import Settings
 from sipkit.store import Store
+from sipkit.switchboard import Switchboard
+from sipkit.tunnel import NoTunnel
+from sipkit.tunnel_watch import TunnelWatch
 from tests.standins.holders import folder
 from tests.standins.ssh_relay import Relay
 
@@ -136,6 +141,89 @@ def test_closing_restores(door: FrontDoor, account: Account, store: Store) -> No
     assert not door.restore_application()
 
 
+def test_closing_the_board_restores(account: Account) -> None:
+    """A board that is closed gives the application back, too, as it is the last."""
+    with Switchboard.from_env() as board:
+        board.start_webhook_server()
+        assert asked(account) != f"{ORIGINAL}/voice-answer"
+    assert asked(account) == f"{ORIGINAL}/voice-answer"
+
+
+def test_lost_answer_to_the_pointing(door: FrontDoor, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application is changed and the answer is lost: no dial is let out, and closing restores it."""
+    ask = voice._ask
+
+    def loses(account: Account, method: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = ask(account, method, body)
+        if method == "PUT":
+            raise PlatformUnreachable("lost")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(voice, "_ask", loses)
+        with pytest.raises(PlatformUnreachable):
+            door.open()
+    assert door.server.alive
+    with pytest.raises(ServerError, match="not opened to its end"):
+        door.require_open()
+    door.open()
+    door.require_open()
+    with monkeypatch.context() as patch:
+        patch.setattr("sipkit.front_door.require_arrival", lost_arrival)
+        with pytest.raises(PlatformUnreachable):
+            door.open()
+    with pytest.raises(ServerError, match="not opened to its end"):
+        door.require_open()
+    door.close()
+    assert asked(account) == f"{ORIGINAL}/voice-answer"
+
+
+def lost_arrival(*_: object) -> None:
+    """Stand for an address that leads nowhere."""
+    raise PlatformUnreachable("nobody there")
+
+
+def test_note_belongs_to_the_application(account: Account, store: Store, settings: Settings) -> None:
+    """Another application or environment neither hides the note nor takes its place."""
+    pointing = Pointing(store, settings.home)
+    pointing.point(account, "https://ours.example.com")
+    assert pointing.former(replace(account, application_id="another")) is None
+    with closing(Store.open(settings.store_url, "live:another", settings.pin_length)) as other:
+        assert not Pointing(other, settings.home).restore(account, unless=lambda: True)
+        assert Pointing(other, settings.home).restore(account)
+    assert asked(account) == f"{ORIGINAL}/voice-answer"
+    assert pointing.former(account) is None
+
+
+def test_note_of_an_earlier_version(account: Account, store: Store, settings: Settings) -> None:
+    """The bare voice capability of an earlier version is given back, if the application still asks our address."""
+    pointing = Pointing(store, settings.home)
+    former = voice._voice(voice._ask(account, "GET"))
+    voice.point_application(account, "https://ours.example.com")
+    store.set_fact("public_url", "https://ours.example.com")
+    store.set_fact("voice_before_sipkit", json.dumps(former))
+    assert pointing.restore(account)
+    assert asked(account) == f"{ORIGINAL}/voice-answer"
+    assert not pointing.restore(account)
+
+
+def test_watch_goes_on(wait_until: WaitUntil, caplog: pytest.LogCaptureFixture) -> None:
+    """A store or disk that fails during a look ends the look, not the watch; it is logged."""
+    tunnel, looks = NoTunnel(), []
+
+    def health() -> Any:
+        looks.append(1)
+        raise StoreError("disk full") if len(looks) % 2 else OSError
+
+    tunnel.may_change, tunnel.health = True, health  # type: ignore[misc,method-assign]
+    watch = TunnelWatch(tunnel, lambda: 1, lambda _: None, lambda _: None, 0.01)
+    watch.start()
+    wait_until(lambda: len(looks) > 3, 5)
+    watch.stop()
+    assert "A look at the tunnel failed (StoreError)" in caplog.text
+    assert "disk full" not in caplog.text
+
+
 KERNEL = """
 import sys, threading
 from sipkit.cloud import cloud_for
@@ -167,12 +255,13 @@ def test_killed_kernel(door: FrontDoor, relay: Relay, account: Account, store: S
     assert asked(account) == f"{ORIGINAL}/voice-answer"
 
 
-def test_somebody_else_points_it(account: Account, store: Store) -> None:
+def test_somebody_else_points_it(account: Account, store: Store, settings: Settings) -> None:
     """Pointed elsewhere while we had it: left as it is at the end, and kept as the former one at the next start."""
-    pointing = Pointing(store)
+    pointing = Pointing(store, settings.home)
     pointing.point(account, "https://ours.example.com")
     voice.point_application(account, "https://theirs.example.com")
     assert not pointing.restore(account)
+    assert pointing.former(account) is not None
     assert asked(account) == "https://theirs.example.com/voice-answer"
     pointing.point(account, "https://ours.example.com")
     voice.point_application(account, "https://others.example.com")
@@ -181,7 +270,9 @@ def test_somebody_else_points_it(account: Account, store: Store) -> None:
     assert asked(account) == "https://others.example.com/voice-answer"
 
 
-def test_crash_between_note_and_change(account: Account, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_between_note_and_change(
+    account: Account, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The note is written before the application is changed: a kernel that dies in between loses nothing."""
     ask = voice._ask
 
@@ -194,27 +285,32 @@ def test_crash_between_note_and_change(account: Account, store: Store, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(voice, "_ask", dies)
         with pytest.raises(KeyboardInterrupt):
-            Pointing(store).point(account, "https://ours.example.com")
-    assert Pointing(store).restore(account)
+            Pointing(store, settings.home).point(account, "https://ours.example.com")
+    assert Pointing(store, settings.home).restore(account)
     assert asked(account) == f"{ORIGINAL}/voice-answer"
 
 
-def test_number_is_led_here_unless_it_leads_elsewhere(account: Account, store: Store) -> None:
+def test_number_is_led_here_unless_it_leads_elsewhere(account: Account, store: Store, settings: Settings) -> None:
     """A number without application is linked; one with a callback of its own is told, and left."""
-    pointing = Pointing(store)
+    pointing = Pointing(store, settings.home)
     mine = owned_number(account, account.conference_number)
     assert mine is not None
     try:
         update_number(account, mine)
         pointing.lead_number(account)
+        update_number(account, mine, voiceCallbackType="tel", voiceCallbackValue=OTHER)
+        pointing.lead_number(account)
+        unlinked = owned_number(account, account.conference_number)
         update_number(account, mine, app_id=account.application_id, voiceCallbackType="tel", voiceCallbackValue=OTHER)
         pointing.lead_number(account)
         pointing.lead_number(replace(account, conference_number=OTHER))
         told = [each.text for each in store.events() if each.kind == "voice"]
     finally:
         update_number(account, mine, app_id=account.application_id)
-    assert ["now leads" in told[0], "own tel callback" in told[1], "does not own" in told[2]] == [True] * 3
-    assert len(told) == 3
+    assert unlinked is not None
+    assert not unlinked.application_id
+    expected = ("now leads", "own tel callback", "own tel callback", "does not own")
+    assert [part in text for part, text in zip(expected, told, strict=True)] == [True] * 4
 
 
 def update_number(account: Account, number: OwnedNumber, **fields: str) -> None:

@@ -598,7 +598,7 @@ def test_healthz(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     assert health == {
         "ok": True,
         "instance": "abc",
-        "environment": "sandbox:46000001",
+        "environment": "sandbox",
         "public_url": PUBLIC,
     }
 

@@ -17,7 +17,7 @@ class Plan:
 
     Attributes:
         created: What will be there that was not.
-        changed: What will be another, at the platform; put back at the end.
+        changed: What will be another, at the platform, and whether it is put back.
         billed: What costs money, and how much about.
     """
 
@@ -52,10 +52,16 @@ def plan(settings: Settings, account: Account) -> Plan:
         if account.application_id
         else "nothing: VONAGE_APPLICATION_ID is not set, so the webhooks are yours to enter and to put back",
     ]
+    if account.application_id:
+        changed.append(
+            "the number, if it is linked to no application and has no callback of its own, is linked to this one; "
+            "that is not put back"
+        )
     if not live:
         return Plan(created, changed, ["nothing: the sandbox plays Vonage on this machine"])
     billed = [
         f"the bridge: SIP interconnect, about {SIP_INTERCONNECT:.3f} USD a minute, and an inbound call to your number",
         "each phone: an inbound call to your number; each browser: its video minutes",
+        "each phone that is called directly: an outbound call, by the minute, at the price of the country called",
     ]
     return Plan(created, changed, billed)

@@ -13,6 +13,7 @@ platform repeat the request or hang up without a word.
 """
 
 import functools
+import hmac
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from sipkit import ncco, replays, signatures
 from sipkit.cloud import Account
 from sipkit.errors import SignatureRefused, SipkitError, StoreError
+from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys
@@ -53,6 +55,7 @@ class Office:
         self.account = account
         self.store = store
         self.desk = Desk(settings, store, account.conference_number)
+        self._state_path = settings.home / "server.json"
         self._anybody = settings.mode == "live" and settings.unsigned_webhooks_allowed
         self._last_refusal = 0.0
 
@@ -76,6 +79,11 @@ class Office:
             application_id=account.application_id,
             now=time.time(),
         )
+
+    def is_holder(self, proof: str) -> bool:
+        """Whether a request's proof is that of somebody who can read this server's `server.json`."""
+        state = ServerState.read(self._state_path) if proof else None
+        return state is not None and hmac.compare_digest(proof.encode(), state.proof.encode())
 
     def refuse(self, route: str, reason: str) -> None:
         """Note in the timeline that a request was refused."""
@@ -176,12 +184,18 @@ def voice_events(incoming: Incoming) -> Response:
 
 @blueprint.route("/healthz", methods=["GET"])
 def healthz() -> Response:
-    """Say that this server is alive, which one it is, and on this machine also whose, and whether its store works."""
+    """Say that this server is alive, which one it is, and on this machine also whether its store works.
+
+    A tunnel that hands on whatever `Host` a stranger wrote (a raw `ssh -R`) makes him look like this machine, so
+    whose account it is, is told only to who has read `server.json`; all others learn the mode, such as `sandbox`.
+    """
     office: Office = current_app.extensions["sipkit"]
     health: dict[str, Any] = {"ok": True, "instance": os.environ.get("SIPKIT_INSTANCE", "")}
     if not _asked_on_this_machine():
         return json_answer(health)
-    health |= {"environment": office.account.environment, "pid": os.getpid(), "public_url": None}
+    holder = office.is_holder(request.headers.get(HOLDER_HEADER, ""))
+    environment = office.account.environment if holder else office.account.mode
+    health |= {"environment": environment, "pid": os.getpid(), "public_url": None}
     try:
         health["public_url"] = office.desk.public_url()
     except StoreError as error:
