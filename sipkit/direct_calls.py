@@ -176,7 +176,7 @@ def _inside(prefix: str, number: "PhoneNumber", home: str | None) -> bool:
         return len(prefix) > len(code) and f"{code}{phonenumbers.national_significant_number(number)}".startswith(
             prefix
         )
-    main = phonenumbers.region_code_for_country_code(number.country_code)
+    main = phonenumbers.region_code_for_country_code(number.country_code or 0)
     return phonenumbers.region_code_for_number(number) in {main, home}
 
 

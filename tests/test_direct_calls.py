@@ -64,7 +64,7 @@ def test_other_numbers_are_refused(typed: str, prefixes: str | None, why: str) -
 
 
 def test_home_that_shares_its_code_is_allowed_with_it() -> None:
-    """Whoever has a Jamaican conference number and allows +1 may call Jamaica, and the country the code is named for."""
+    """Whoever has a Jamaican conference number and allows +1 may call Jamaica, and the code's main country."""
     assert allowed_number("+1 876 922 1234", "18769221111", "1") == "18769221234"
     assert allowed_number(NUMBER, "18769221111", "1") == NUMBER
 
