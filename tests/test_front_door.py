@@ -25,7 +25,7 @@ from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.switchboard import Switchboard
 from sipkit.tunnel import NoTunnel
-from tests.standins.holders import ask, folder, servers_of
+from tests.standins.holders import folder, servers_of
 
 __all__ = ["folder"]  # a fixture: pytest finds it by its name here
 
@@ -224,7 +224,7 @@ def test_server_of_a_wiped_sandbox_is_replaced(own_sandbox: Path) -> None:
     with Switchboard.from_env() as before:
         first = before.start_webhook_server()
         pid = first.pid
-        environment = ask(first.port)[1]["environment"]
+        environment = before._account().environment
         assert launcher.stop(own_sandbox)
         shutil.rmtree(own_sandbox)
         with Switchboard.from_env() as after:
@@ -232,8 +232,7 @@ def test_server_of_a_wiped_sandbox_is_replaced(own_sandbox: Path) -> None:
             second = after.start_webhook_server()
             assert second.pid != pid
             assert not second.adopted
-            health = ask(second.port)[1]
-            assert health["environment"] == after._account().environment != environment
+            assert second._running.environment() == after._account().environment != environment
             assert [process.pid for process in servers_of(Settings.load())] == [second.pid]
             assert after.start_webhook_server().pid == second.pid
             assert second.adopted
