@@ -99,7 +99,7 @@ def test_killed_server_leaves_nothing_and_the_next_carries_on(folder: Settings, 
         server.start()
         assert server.port == port
         assert server.pid != pid
-        assert ask(port)[1]["environment"] == "live:100"
+        assert ask(port)[1]["environment"] == "live"
         assert store.room_by_pin(room.pin) == room
         server.stop()
 

@@ -205,7 +205,7 @@ def test_a_page_asks_only_so_much(own_room: Room, monkeypatch: pytest.MonkeyPatc
                 wanted = (1011, "OT_INVALID_PARAMETER") if do == "nothing" else (429, "OT_RATE_LIMIT_EXCEEDED")
                 assert (refused.value.code, refused.value.name) == wanted
             await other.ask("signal", data="x")
-            monkeypatch.setattr(allowance, "PER_SECOND", 1000.0)
+            monkeypatch.setattr(allowance, "PER_SECOND", 1e9)
             await greedy.ask("signal", data="x")
             monkeypatch.setattr(allowance, "PER_SECOND", 0.0)
             for _ in range(5):

@@ -28,6 +28,7 @@ class RawPhone:
         self.tag = secrets.token_hex(4)
         self.to_tag = ""
         self.sequence = 0
+        self._invited = 0
         self.branch = ""
         self.authorization = ""
         self.last = ""
@@ -75,6 +76,8 @@ class RawPhone:
         if sequence is None:
             self.sequence += 1
             sequence = self.sequence
+        if method == "INVITE":
+            self._invited = sequence
         to = f"<sip:{self.number}@sip.nexmo.com>" + (f";tag={self.to_tag}" if self.to_tag else "")
         via = f"SIP/2.0/{self.wire.transport.upper()} {self.wire.host}:{self.wire.port};branch={self.branch};rport"
         lines = [
@@ -109,11 +112,16 @@ class RawPhone:
         return message
 
     def final(self, method: str = "INVITE", timeout: float = PATIENCE) -> SipText:
-        """Return the next final response to a method, passing over everything else."""
+        """Return the next final response to a method, passing over everything else.
+
+        That includes the answer to an earlier INVITE, which comes again when its ACK was slow.
+        """
         deadline = time.monotonic() + timeout
         while True:
             message = self.receive(max(0.01, deadline - time.monotonic()))
-            if message.status >= 200 and message.method == method:
+            if message.status < 200 or message.method != method:
+                continue
+            if method != "INVITE" or int(message["cseq"].split()[0]) >= self._invited:
                 return message
 
     def silent(self, seconds: float) -> list[SipText]:
