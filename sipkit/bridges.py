@@ -70,7 +70,7 @@ class Bridges:
         video: Callable[[], VideoPlatform],
         owner: str,
         dialler: str | None = None,
-        hang_up_leg: LegHangUp = lambda _leg_uuid: False,
+        hang_up_leg: LegHangUp = lambda _leg_uuid: None,
     ) -> None:
         self._store = store
         self._video = video
@@ -289,4 +289,4 @@ class Bridges:
             PlatformError: The Voice API could not be asked.
         """
         now = self._store.bridge(bridge.id) or bridge
-        return bool(now.leg_uuid and now.nonce) and self._hang_up_leg(now.leg_uuid or "")
+        return bool(now.leg_uuid and now.nonce and self._hang_up_leg(now.leg_uuid))

@@ -43,7 +43,8 @@ def write_env(path: Path, values: Mapping[str, str]) -> list[str]:
         raise SettingsError(message, "Have another one made without ${, or set it in the environment, not in .env.")
     try:
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        write_private(path, "\n".join([*_merged(lines, given), ""]))
+        # Of a link the file it leads to: whoever keeps secrets elsewhere wants them there.
+        write_private(path.resolve(), "\n".join([*_merged(lines, given), ""]))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read or written ({type(error).__name__}).") from None
     return sorted(given)

@@ -153,6 +153,8 @@ class FrontDoor:
         """Tell everybody the new address; first of all the platform, whose webhooks come to nothing until then."""
         seen = time.monotonic()
         with self._turn:
+            if self._watch is None:
+                return  # closed while this look was under way; what it was given back stays given back
             self._store.set_fact("public_url", url)
             self._point(self._account(), url)
         took = time.monotonic() - seen

@@ -2,10 +2,10 @@
 
 Nobody dials again meanwhile. Two sources know the leg:
 
-* its answer webhook, by the nonce that the dial carried; then the Voice API hangs it up (`sipkit.voice_calls`), and
-  the list of the session's connections confirms it;
-* that list alone, by the time of the dial, where no webhook came, no application key is there to ask with, or the
-  Voice API knows no such leg. Never where it may be ending the leg: then whoever came with it would be hit instead.
+* its answer webhook, by the nonce that the dial carried; then the Voice API hangs it up (`sipkit.voice_calls`), or
+  says that it is not up, and the list of the session's connections confirms it;
+* that list alone, by the time of the dial, where no webhook came, or no application key is there to ask with. Never
+  after an answer of the Voice API: the leg is gone or going, and whoever came with it would be hit instead.
 """
 
 import time
@@ -28,11 +28,12 @@ GONE_WITHIN = 5.0
 
 NOT_YET = "The platform lists no leg yet. Try again in a few seconds."
 
+_TOO_LONG = "No SIP call lasts as long as that."
 _ASK_AGAIN = 0.25  # seconds; the platform takes 15 requests a second from all of an account
 _CLOCKS_DIFFER = timedelta(seconds=5)
 
-LegHangUp = Callable[[str], bool]
-"""Hangs up a leg of the phone side by its uuid; False if there is no such leg, or no way to tell it to end."""
+LegHangUp = Callable[[str], bool | None]
+"""Hangs up a leg of the phone side by its uuid; False if no such leg is up, None if there is no way to tell it."""
 
 
 def hang_up_lost(
@@ -56,11 +57,20 @@ def hang_up_lost(
             # The leg is known and may be up: a guess by time could only hit somebody else.
             store.record("hang-up", f"Room {room.name!r}: {error.message}", room.id)
             return _not_found(room, f"Its leg is known, but could not be hung up: {error.message}")
-        if told:
-            if not _seen_gone(store, video, room, bridge):
-                return _not_found(room, "Its leg was told to end, but the platform does not show yet that it did.")
-            return _over(store, room, bridge, "The leg was found by its answer and hung up.", was_up=True)
+        if told is not None:
+            return _told(store, video, room, bridge, was_up=told)
     return _by_time(store, video, room, bridge, patience)
+
+
+def _told(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, *, was_up: bool) -> HangUp:
+    """Believe the Voice API's answer once the video side shows the same."""
+    if _seen_gone(store, video, room, bridge):
+        how = "was found by its answer and hung up" if was_up else "that answered is gone already"
+        return _over(store, room, bridge, f"The leg {how}.", was_up=was_up)
+    if age(bridge) > LONGEST_CALL:
+        return _over(store, room, bridge, _TOO_LONG, was_up=was_up)
+    what = "was told to end" if was_up else "is not up, says the Voice API"
+    return _not_found(room, f"Its leg {what}, but the platform does not show yet that it is gone.")
 
 
 def age(bridge: Bridge) -> float:
@@ -102,7 +112,7 @@ def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, pat
     elif connections == []:
         reason = "The platform lists no leg: none came of the dial."
     elif age(bridge) > LONGEST_CALL:
-        reason = "No SIP call lasts as long as that."
+        reason = _TOO_LONG
     elif connections is None:
         return _not_found(room, "The platform does not list the session's connections.")
     elif found:

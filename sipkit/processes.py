@@ -8,6 +8,7 @@ file whole, so that a reader sees the old text or the new one, never half of it.
 
 import contextlib
 import os
+import secrets
 import sys
 import time
 from dataclasses import dataclass
@@ -146,9 +147,19 @@ def _lock(descriptor: int) -> bool:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file by `text` in one step, readable by its owner only (mode 0600 on POSIX)."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    draft.replace(path)
+    """Replace a file by `text` in one step, readable by its owner only (mode 0600 on POSIX) from its first byte on.
+
+    The draft is a new file of a name nobody knows before: one that was there could have any mode, and any owner. A
+    write that fails leaves the file as it was, and no draft.
+    """
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a power failure could leave the new name with nothing in it
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -85,6 +85,11 @@ class WebhookServer:
         return self._running.instance
 
     @property
+    def public_url(self) -> str | None:
+        """The address the platform reaches it by; None if it does not answer, or was told none."""
+        return self._running.public_url()
+
+    @property
     def alive(self) -> bool:
         """Whether the server we hold answers `/healthz`."""
         state = self._state

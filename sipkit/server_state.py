@@ -90,6 +90,11 @@ class ServerState:
         health = self._health()
         return None if health is None else str(health.get("environment"))
 
+    def public_url(self) -> str | None:
+        """The address the platform reaches that server by, as its `/healthz` says; None if nobody told it one."""
+        told = (self._health() or {}).get("public_url")
+        return str(told) if told else None
+
     def _health(self) -> dict[str, Any] | None:
         health = _health_at(self.port, self.proof) if self.process.alive else None
         return health if health is not None and health.get("instance") == self.instance else None

@@ -26,12 +26,12 @@ def can_hang_up(account: "Account") -> bool:
     return bool(account.application_id and account.private_key.get_secret_value())
 
 
-def hanging_up(account: Callable[[], "Account"]) -> Callable[[str], bool]:
-    """Return what hangs up a leg by its uuid, with the account as it is then; it only says no without a key."""
+def hanging_up(account: Callable[[], "Account"]) -> Callable[[str], bool | None]:
+    """Return what hangs up a leg by its uuid, with the account as it is then; it says None without a key."""
 
-    def hang_up(leg_uuid: str) -> bool:
+    def hang_up(leg_uuid: str) -> bool | None:
         now = account()
-        return can_hang_up(now) and hang_up_leg(now, leg_uuid)
+        return hang_up_leg(now, leg_uuid) if can_hang_up(now) else None
 
     return hang_up
 

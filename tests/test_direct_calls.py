@@ -127,4 +127,11 @@ def test_a_phone_rings_and_is_hung_up(board: Switchboard, sandbox: Any, wait_unt
     wait_until(lambda: state() not in {"answered", "ringing"}, 15, "the phone's end")
     assert board.calls(room) == []
     assert board.hang_up_calls(room) == []
+
+    def of_the_phone() -> set[str]:
+        return {each.data["status"] for each in board.events(room) if "called phone •••0123: " in each.text}
+
+    wait_until(lambda: {"ringing", "answered", "completed"} <= of_the_phone(), 15, "the phone's news")
+    assert board.callers(room) == []
+    assert not any("Phone •••" in event.text for event in board.events())
     assert all(NUMBER not in event.text for event in board.events(room))

@@ -23,6 +23,7 @@ COPYLEFT = re.compile(r"GPL|GNU [\w ]*General Public", re.IGNORECASE)
 GPL_TEXTS = {
     "numpy": "its wheel carries GCC's libgfortran (GPL 3 with the runtime library exception, which lets any program "
     "be linked with it) and libquadmath (LGPL 2.1, a file of its own that can be replaced)",
+    "soundfile": "its wheel carries libsndfile with LAME and mpg123 (LGPL 2.1), a file of its own that can be replaced",
 }
 """Who may ship the text of a GNU licence among its licence files, and why that binds nobody."""
 

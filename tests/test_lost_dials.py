@@ -206,11 +206,19 @@ def test_the_stop_button_during_a_dial(board: Switchboard, monkeypatch: pytest.M
     assert connections(board, room.session_id) == []
 
 
-@pytest.mark.parametrize("raises", [True, False])
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (PlatformUnreachable("The Voice API could not hang up the leg: it answered HTTP 429."), "HTTP 429"),
+        (True, "was told to end"),
+        (False, "is not up"),
+    ],
+    ids=["fails", "told", "not up"],
+)
 def test_a_known_leg_that_may_be_up_is_not_guessed_at(
-    board: Switchboard, monkeypatch: pytest.MonkeyPatch, raises: bool
+    board: Switchboard, monkeypatch: pytest.MonkeyPatch, says: PlatformUnreachable | bool, reason: str
 ) -> None:
-    """If the Voice API fails, or the leg is not seen to end, nobody is thrown out by time; the bridge stays."""
+    """Whatever the Voice API says, while the leg is not seen to end nobody is thrown out by time; the bridge stays."""
     room = board.open_room("standup")
     board.start_webhook_server()
     with lossy(board, dial_arrives=True), pytest.raises(DialUncertain):
@@ -219,18 +227,37 @@ def test_a_known_leg_that_may_be_up_is_not_guessed_at(
     monkeypatch.setattr("sipkit.lost_dials.GONE_WITHIN", 0.1)
 
     def told(_leg_uuid: str) -> bool:
-        if raises:
-            raise PlatformUnreachable("The Voice API could not hang up the leg: it answered HTTP 429.")
-        return True
+        if isinstance(says, PlatformUnreachable):
+            raise says
+        return says
 
     with monkeypatch.context() as patch:
         patch.setattr(board._bridges, "_hang_up_leg", told)
         result = board.hang_up(room)
     assert not result.hung_up
-    assert ("HTTP 429" if raises else "was told to end") in result.reason
+    assert reason in result.reason
     assert board.bridge(room) is not None
     assert len(connections(board, room.session_id)) == 1
     assert board.hang_up(room).hung_up
+
+
+def test_a_leg_that_is_gone_throws_nobody_out(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leg of a lost dial ended, and its last news was lost: who joined in the same seconds is not taken for it."""
+    room = board.open_room("standup")
+    board.start_webhook_server()
+    bridge, _ = board._store.claim_bridge(room, board.owner)
+    board._store.bridge_answered(room.session_id, "00000000-0000-4000-8000-000000000000", bridge.nonce)
+    person = board.participant(room)
+    monkeypatch.setattr("sipkit.lost_dials.GONE_WITHIN", 0.1)
+    result = board.hang_up(room)
+    assert not result.hung_up
+    assert "not up" in result.reason
+    assert len(board._video().connections(room.session_id) or []) == 1
+    assert board.bridge(room) is not None
+    person.leave()
+    result = board.hang_up(room)
+    assert (result.hung_up, board.bridge(room)) == (False, None)
+    assert "gone already" in result.reason
 
 
 def test_a_lost_call_is_not_taken_for_the_bridge(board: Switchboard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,20 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from sqlalchemy import insert
 
 from sipkit import replays
 from sipkit.errors import SignatureRefused, StoreError
-from sipkit.replays import answered_once
+from sipkit.replays import Answer, answered_once
 from sipkit.settings import Settings
-from sipkit.store import Store, replay_book
+from sipkit.store import Store, replay_book, schema
+from sipkit.store.schema import QUICK, tickets
 from tests.standins.holders import ROOT, folder
 
 __all__ = ["folder"]  # a fixture: pytest finds it by its name here
 
 ENVIRONMENT = "live:100"
+LATER = 3600.0  # seconds
 
 
 @pytest.fixture
@@ -51,23 +55,39 @@ def other(store: Store, url: str) -> Iterator[Store]:
     other.close()
 
 
-def never() -> tuple[int, str]:
+def answer(body: str, status: int = 200) -> Callable[[], Answer]:
+    """Work that gives this answer."""
+    return lambda: Answer(status, body)
+
+
+def never() -> Answer:
     """Work that must not be done a second time."""
     pytest.fail("the work was done again")
 
 
+def counting(store: Store, then: Callable[[], Any] = lambda: None) -> Callable[[], Answer]:
+    """Work with an effect: the answer says how many wrong PINs there were, this one included."""
+
+    def work() -> Answer:
+        tries = store.wrong_try("leg")
+        then()
+        return Answer(200, f"{tries}")
+
+    return work
+
+
 def test_the_first_answer_comes_again(store: Store, other: Store) -> None:
     """The same id with the same contents gets the first answer from every worker, without the work being done."""
-    assert answered_once(store, "id", "digest", lambda: (200, "first")) == (200, "first")
-    assert answered_once(store, "id", "digest", never) == (200, "first")
-    assert answered_once(other, "id", "digest", never) == (200, "first")
-    assert answered_once(other, "other id", "digest", lambda: (400, "second")) == (400, "second")
+    assert answered_once(store, "id", "digest", answer("first")) == Answer(200, "first")
+    assert answered_once(store, "id", "digest", never) == Answer(200, "first")
+    assert answered_once(other, "id", "digest", never) == Answer(200, "first")
+    assert answered_once(other, "other id", "digest", answer("second", 400)) == Answer(400, "second")
 
 
 def test_the_same_id_for_another_request_is_refused(store: Store, other: Store) -> None:
     """An id that was used, with another payload, method or address, is a stranger's."""
     first = replays.digest_of("POST", "voice-dtmf", "hash")
-    answered_once(store, "id", first, lambda: (200, "first"))
+    answered_once(store, "id", first, answer("first"))
     for digest in (
         replays.digest_of("POST", "voice-dtmf", "other hash"),
         replays.digest_of("GET", "voice-dtmf", "hash"),
@@ -77,79 +97,114 @@ def test_the_same_id_for_another_request_is_refused(store: Store, other: Store) 
             answered_once(other, "id", digest, never)
 
 
-def test_a_duplicate_waits_for_the_first_answer(store: Store, other: Store) -> None:
-    """Who comes while the first request is being answered waits, and gets that answer."""
-    working, go_on = threading.Event(), threading.Event()
+def test_a_slow_worker_is_waited_for(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes while the first request is answered waits, and gets that answer, though hours pass on the clock."""
+    working, asking, go_on = threading.Event(), threading.Event(), threading.Event()
 
-    def work() -> tuple[int, str]:
+    def hold() -> None:
         working.set()
         assert go_on.wait(10)
-        return 200, "first"
+
+    def first() -> Answer:
+        return answered_once(store, "id", "digest", counting(store, hold))
+
+    def second() -> Answer:
+        asking.set()
+        return answered_once(other, "id", "digest", never)
 
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(answered_once, store, "id", "digest", work)
+        slow = pool.submit(first)
         assert working.wait(10)
-        second = pool.submit(answered_once, other, "id", "digest", never)
-        assert other.first_answer("id", "digest").state == "pending"
-        assert not second.done()
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + LATER)
+        waiting = pool.submit(second)
+        assert asking.wait(10)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
         go_on.set()
-        assert first.result(10) == second.result(10) == (200, "first")
+        assert slow.result(10) == waiting.result(10) == Answer(200, "1")
 
 
-def test_a_worker_that_died_loses_no_call(store: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A claim without an answer is taken over after a while; what the dead one sends later changes nothing."""
-    monkeypatch.setattr(replay_book, "ABANDONED_AFTER", 0.1)
-    dead = store.first_answer("id", "digest")
-    assert dead.state == "ours"
-    assert answered_once(other, "id", "digest", lambda: (200, "second")) == (200, "second")
-    store.keep_answer("id", dead.claimed_at, 200, "late")
-    assert answered_once(store, "id", "digest", never) == (200, "second")
+def test_a_worker_that_died_has_done_nothing(store: Store, url: str) -> None:
+    """A worker killed between effect and answer leaves neither; the next one does the work, at once and once."""
+    code = f"""
+        import os
+        from sipkit.store import Store
+        store = Store.open({url!r}, {ENVIRONMENT!r})
+        def work():
+            assert store.wrong_try("leg") == 1
+            store.record("voice-dtmf", "A phone typed digits.")
+            os.kill(os.getpid(), 9)
+        store.answered("id", "digest", work)
+    """
+    dead = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, timeout=60, check=False)
+    assert dead.returncode == -signal.SIGKILL
+    assert store.events() == []
+    assert answered_once(store, "id", "digest", counting(store)) == Answer(200, "1")
+    assert answered_once(store, "id", "digest", never) == Answer(200, "1")
 
 
-def test_a_claim_is_taken_over_by_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many who wait for a dead worker one does the work, and all get its answer."""
-    monkeypatch.setattr(replay_book, "ABANDONED_AFTER", 0.2)
-    store.first_answer("id", "digest")
-    done: list[int] = []
-
-    def work() -> tuple[int, str]:
-        done.append(1)
-        return 200, "answer"
-
-    with ThreadPoolExecutor(6) as pool:
-        answers = [pool.submit(answered_once, store, "id", "digest", work) for _ in range(6)]
-        assert {each.result(10) for each in answers} == {(200, "answer")}
-    assert len(done) == 1
+def test_one_of_many_does_the_work(store: Store, other: Store) -> None:
+    """Of many who are asked at once one does the work, and all get its answer."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(answered_once, each, "id", "digest", counting(each)) for each in [store, other] * 4]
+        assert {each.result(20) for each in answers} == {Answer(200, "1")}
+    assert store.wrong_try("leg") == 2
 
 
-def test_a_failure_of_ours_is_tried_again(store: Store) -> None:
-    """A request whose work raised is not taken for answered: the platform's second try may go well."""
+def test_a_failure_of_ours_is_undone(store: Store) -> None:
+    """Work that raises has no effect and is not taken for answered: the platform's second try may go well."""
 
-    def broken() -> tuple[int, str]:
-        raise StoreError("full")
+    def broken() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        answered_once(store, "id", "digest", counting(store, broken))
+    assert answered_once(store, "id", "digest", counting(store)) == Answer(200, "1")
+
+
+def test_an_answer_that_cannot_be_kept_has_no_effect(store: Store) -> None:
+    """If the store fails after the work, nothing of it has happened, so nothing happens twice."""
+
+    def lose_table() -> None:
+        store.run(QUICK, lambda conn: conn.exec_driver_sql("DROP TABLE replays"))
 
     with pytest.raises(StoreError):
-        answered_once(store, "id", "digest", broken)
-    assert answered_once(store, "id", "digest", lambda: (200, "answer")) == (200, "answer")
+        answered_once(store, "id", "digest", counting(store, lose_table))
+    assert answered_once(store, "id", "digest", counting(store)) == Answer(200, "1")
 
 
-def test_waiting_ends(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for ever for an answer that does not come."""
-    monkeypatch.setattr(replays, "_PATIENCE", 0.05)
-    store.first_answer("id", "digest")
-    with pytest.raises(StoreError, match="waited in vain"):
-        answered_once(store, "id", "digest", never)
+def test_a_lost_race_begins_the_whole_anew(store: Store) -> None:
+    """If another process was quicker at some unique place, all that was done is undone and done again."""
+    races: list[int] = []
+
+    def lose_once() -> None:
+        races.append(1)
+        ticket = insert(tickets).values(environment=ENVIRONMENT, key="taken", until=0.0)
+        for _ in range(3 - len(races)):  # twice in the first race
+            store.run(QUICK, lambda conn: conn.execute(ticket))
+
+    assert answered_once(store, "id", "digest", counting(store, lose_once)) == Answer(200, "1")
+    assert len(races) == 2
+
+
+def test_an_older_kits_claim_without_answer(store: Store) -> None:
+    """A row that an earlier version left without an answer is answered at once."""
+    row = insert(schema.replays).values(environment=ENVIRONMENT, jti="id", hash="digest", received_at=time.time())
+    store.run(QUICK, lambda conn: conn.execute(row))
+    assert answered_once(store, "id", "digest", answer("first")) == Answer(200, "first")
+    assert answered_once(store, "id", "digest", never) == Answer(200, "first")
 
 
 def test_old_answers_are_swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is kept while its token is good, and gone at the first new request after that."""
-    answered_once(store, "old", "digest", lambda: (200, "answer"))
+    answered_once(store, "old", "digest", answer("answer"))
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + replay_book.KEPT_SECONDS - 1)
-    assert answered_once(store, "old", "digest", never) == (200, "answer")
+    assert answered_once(store, "old", "digest", never) == Answer(200, "answer")
     monkeypatch.setattr(time, "time", lambda: now + replay_book.KEPT_SECONDS + 1)
-    answered_once(store, "new", "digest", lambda: (200, ""))
-    assert store.first_answer("old", "another digest").state == "ours"
+    answered_once(store, "new", "digest", answer(""))
+    assert answered_once(store, "old", "another digest", answer("other")) == Answer(200, "other")
 
 
 # Two real servers

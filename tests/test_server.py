@@ -17,7 +17,7 @@ from sipkit.errors import PortTaken, ServerDidNotStart, ServerError
 from sipkit.server import WebhookServer
 from sipkit.server_state import EXIT_LOCKED, ServerState
 from sipkit.settings import Settings
-from tests.standins.holders import ROOT, WaitUntil, ask, folder, holder, listens, servers_of
+from tests.standins.holders import ROOT, WaitUntil, ask, folder, health, holder, listens, servers_of
 
 __all__ = ["folder"]  # a fixture: pytest finds it by its name here
 
@@ -29,12 +29,13 @@ def test_start_serves_and_tells_where(folder: Settings) -> None:
     with pytest.raises(ServerError, match="start_webhook_server"):
         _ = server.url
     server.start()
-    status, health = ask(server.port)
+    told = health(server.port)
     state = ServerState.read(folder.home / "server.json")
     assert state is not None
-    assert status == 200
-    assert health["instance"] == state.instance
-    assert health["pid"] == server.pid == state.pid
+    assert told["instance"] == server.instance == state.instance
+    assert told["pid"] == server.pid == state.pid
+    assert told["public_url"] == server.public_url
+    assert ask(server.port) == (200, {"ok": True, "instance": state.instance})
     assert server.url == f"http://127.0.0.1:{server.port}"
     assert server.alive
     assert not server.adopted

@@ -18,10 +18,11 @@ import pytest
 
 from sipkit import numbers, voice
 from sipkit.cloud import Account, cloud_for
-from sipkit.errors import PlatformUnreachable, ServerError, StoreError
+from sipkit.errors import PlatformError, PlatformUnreachable, ServerError, StoreError
 from sipkit.front_door import FrontDoor
 from sipkit.numbers import OwnedNumber, owned_number
 from sipkit.pointing import Pointing
+from sipkit.processes import FileLock
 from sipkit.sandbox.launcher import SandboxInfo
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -134,11 +135,34 @@ def test_tunnel_ends(door: FrontDoor, relay: Relay, account: Account, store: Sto
 
 
 def test_closing_restores(door: FrontDoor, account: Account, store: Store) -> None:
-    """The last to close gives the application its former webhooks; there is nothing left to restore."""
+    """The last to close gives the application its former webhooks, for good: a look that comes late changes nothing."""
     door.open()
     door.close()
     assert asked(account) == f"{ORIGINAL}/voice-answer"
     assert not door.restore_application()
+    door._moved("https://late.example.com")
+    assert asked(account) == f"{ORIGINAL}/voice-answer"
+
+
+def test_kernels_take_turns(
+    account: Account, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another kernel of the folder changes the application, nobody reads or changes it; later it works."""
+    pointing = Pointing(store, settings.home)
+    monkeypatch.setattr("sipkit.pointing._PATIENCE", 0.05)
+    turn = FileLock(settings.home / "pointing.lock")
+    assert turn.acquire()
+    with pytest.raises(PlatformError, match="Another notebook"):
+        pointing.point(account, "https://a.example.com")
+    with pytest.raises(PlatformError, match="Another notebook"):
+        pointing.restore(account)
+    assert (asked(account), pointing.former(account)) == (f"{ORIGINAL}/voice-answer", None)
+    turn.release()
+    assert pointing.point(account, "https://a.example.com")
+    assert pointing.restore(account, unless=lambda: True) is False
+    assert asked(account) == "https://a.example.com/voice-answer"
+    assert pointing.restore(account)
+    assert asked(account) == f"{ORIGINAL}/voice-answer"
 
 
 def test_closing_the_board_restores(account: Account) -> None:

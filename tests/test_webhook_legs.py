@@ -23,6 +23,11 @@ class Legs:
         self._app = app
         self._signer = Forger(SECRET, "KEY", "APP")
 
+    def news(self, leg: str, status: str, to: str = NUMBER) -> None:
+        """Tell of a leg that the platform has placed."""
+        fields = {"uuid": leg, "from": "12025550100", "to": to, "direction": "outbound", "status": status}
+        assert self._signer.signed(Sent("POST", "voice-events", fields, "")).send(self._app)[0] == 200
+
     def come(self, leg: str, nonce: str | None = None, session: str = "SESSION") -> str:
         """Tell of a leg; returns the answer's text."""
         fields = {"uuid": leg, "from": "46000001", "SipHeader_X-OpenTok-SessionId": session}
@@ -132,6 +137,31 @@ def test_a_direct_call_is_connected_to_its_phone(legs: Legs, store: Store, room:
     assert text.strip() == _compact(ncco.call_phone(NUMBER, "12025550100"))
     assert NUMBER not in said(store)
     assert "0123" in said(store)
+
+
+def test_a_called_phone_is_no_caller(legs: Legs, store: Store, room: Room) -> None:
+    """What is told of the phone that a direct call rings stands in the room's timeline; it called no conference."""
+    call, _ = store.claim_bridge(room, "me", number=NUMBER)
+    legs.come("leg", call.nonce)
+    for status in ("started", "ringing", "answered"):
+        legs.news("called", status)
+    store.end_bridge(call.id, "hung up")
+    legs.news("called", "completed", to=f"+{NUMBER}")  # the last news may come after the call's own end
+    assert store.caller("called") is None
+    told = [event for event in store.events(room) if event.kind == "voice-events"]
+    assert [event.data["status"] for event in told] == ["started", "ringing", "answered", "completed"]
+    assert {event.text.partition(":")[0] for event in told} == {"The called phone •••0123"}
+    assert all(NUMBER not in f"{event}" for event in store.events())
+
+
+def test_a_phone_that_two_rooms_call(legs: Legs, store: Store, room: Room) -> None:
+    """News of a number that several rooms call, or none, is noted in no room's timeline."""
+    store.claim_bridge(room, "me", number=NUMBER)
+    store.claim_bridge(store.open_room("other", lambda: "OTHER"), "me", number=NUMBER)
+    for number in (NUMBER, "12025550199", ""):
+        legs.news(f"called{number}", "ringing", to=number)
+        assert "The called phone" in said(store)
+        assert store.events()[-1].room_id is None
 
 
 def _compact(document: ncco.Ncco) -> str:

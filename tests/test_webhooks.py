@@ -23,6 +23,7 @@ from sipkit import ncco
 from sipkit.app import create_app
 from sipkit.cloud import Account
 from sipkit.rooms import Bridge, Room
+from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.webhooks import MAX_BODY
@@ -43,6 +44,7 @@ ACCOUNT = Account(
     signature_secret=SecretStr(SECRET),
     conference_number="12025550100",
 )
+STATE = ServerState(1, 1.0, 1, "abc", 1, "token", "config", "project")
 
 
 class Platform:
@@ -83,11 +85,17 @@ class Platform:
         """Send anything, unsigned unless it is signed."""
         return self._client.open(path, method=method, **options)
 
+    def health(self) -> TestResponse:
+        """Ask for the server's health as one of its holders."""
+        return self.raw("GET", "/healthz", headers={HOLDER_HEADER: STATE.proof})
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a sandbox with an empty data folder."""
-    return Settings.load(mode="sandbox", home=tmp_path_factory.mktemp("home"))
+    """Settings of a sandbox whose data folder knows only the server."""
+    home = tmp_path_factory.mktemp("home")
+    STATE.write(home / "server.json")
+    return Settings.load(mode="sandbox", home=home)
 
 
 @pytest.fixture
@@ -569,7 +577,7 @@ def test_a_broken_store_apologizes(
         assert platform.post(route, call).json == ncco.goodbye(ncco.SORRY)
     answer = platform.post("voice-events", {**call, "status": "completed"})
     assert (answer.status_code, (answer.json or {})["ok"]) == (200, False)
-    health = platform.raw("GET", "/healthz")
+    health = platform.health()
     assert (health.status_code, (health.json or {})["ok"]) == (200, False)
     assert "The store does not work" in caplog.text
     assert NUMBER not in caplog.text
@@ -591,16 +599,13 @@ def test_an_unforeseen_failure_apologizes(
 
 
 def test_healthz(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The health check needs no signature and says which server this is."""
+    """The health check says which server this is, and to its holders also whose, and where the platform reaches it."""
     monkeypatch.setenv("SIPKIT_INSTANCE", "abc")
-    health = platform.raw("GET", "/healthz").json or {}
+    told = {"ok": True, "instance": "abc"}
+    assert platform.raw("GET", "/healthz").json == told
+    health = platform.health().json or {}
     assert health.pop("pid") > 0
-    assert health == {
-        "ok": True,
-        "instance": "abc",
-        "environment": "sandbox",
-        "public_url": PUBLIC,
-    }
+    assert health == told | {"environment": ACCOUNT.environment, "public_url": PUBLIC}
 
 
 def test_access_logs_drop_queries(app: Flask, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,14 +4,15 @@
     python tools/build_fidelity.py --counts   # prints how many rows are documented, recorded, assumed
 
 The table is data, so that a test can hold it against the sandbox: a route, a webhook field or an NCCO option that the
-sandbox has and the table has not (or the other way round) fails `make test`.
+sandbox has and the table has not (or the other way round) fails `make test`. What is documented or recorded names one
+of the table's sources, and the place in it after a colon; what is assumed says in words what it rests on.
 """
 
 import argparse
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ GROUPS = {
     "webhooks": "Webhook fields",
     "ncco": "NCCO options",
     "sip": "SIP and media",
+    "habits": "Calls, limits and callbacks",
 }
 HOW = ("documented", "recorded", "assumed")
 
@@ -51,26 +53,47 @@ class Row:
     differs: str
 
 
-def rows() -> list[Row]:
+def rows(text: str | None = None) -> list[Row]:
     """Read the table.
 
+    Args:
+        text: TOML; that of `DATA` unless given.
+
     Raises:
-        BadTable: an unknown group, source or degree, or an assumption that does not say what it rests on.
+        BadTable: an unknown group or degree, a source that is not among the sources (for what is assumed: none at
+            all), or a source that no row names.
     """
-    table = tomllib.loads(DATA.read_text())
+    table = tomllib.loads(DATA.read_text() if text is None else text)
     sources = table.pop("sources")
-    return list(_rows(table, sources))
+    named: set[str] = set()
+    found = list(_rows(table, sources, named))
+    if unnamed := sources.keys() - named:
+        raise BadTable(f"no row names the sources {sorted(unnamed)}")
+    return found
 
 
-def _rows(table: dict[str, dict[str, list[str]]], sources: dict[str, str]) -> Iterator[Row]:
+def _rows(table: dict[str, dict[str, list[str]]], sources: dict[str, str], named: set[str]) -> Iterator[Row]:
     for group, entries in table.items():
         if group not in GROUPS:
             raise BadTable(f"{group} is no group of the table")
         for name, entry in entries.items():
             how, source, differs = [*entry, ""][:3]
-            if how not in HOW or not source:
+            key, _, place = source.partition(": ")
+            if how not in HOW or not source or (how != "assumed" and key not in sources):
                 raise BadTable(f"{name}: says {how!r} by {source!r}")
-            yield Row(group, name, how, sources.get(source, source), differs)
+            if how != "assumed":
+                named.add(key)
+                source = f"{sources[key]}: {place}" if place else sources[key]
+            yield Row(group, name, how, source, differs)
+
+
+def differences(table: list[Row], group: str, real: Iterable[str]) -> list[str]:
+    """Compare one group with what the sandbox really has; returns in words what is on one side only."""
+    listed, found = {row.name for row in table if row.group == group}, set(real)
+    return [
+        *(f"{name} is not in the table" for name in sorted(found - listed)),
+        *(f"{name} is not in the sandbox" for name in sorted(listed - found)),
+    ]
 
 
 def counts(table: list[Row]) -> Counter[str]:

@@ -1,6 +1,7 @@
 """Where rooms, PINs, bridges, callers and the timeline live; shared by the notebook and the server.
 
-Every method is one transaction: when it returns, what it wrote survives kill -9 of any process.
+Every method is one transaction: when it returns, what it wrote survives kill -9 of any process. Those that the
+work of `answered` calls are one transaction together.
 Several processes may call at once. None of them looks first and writes after: the unique
 constraints of `schema` decide, and the loser of a race runs its transaction again.
 """

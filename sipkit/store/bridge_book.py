@@ -154,6 +154,21 @@ class BridgeBook(Database):
         query = select(bridges).where(bridges.c.environment == self.environment, here).order_by(bridges.c.id)
         return self.run(READ, lambda conn: [as_bridge(row) for row in conn.execute(query).mappings()])
 
+    def call_to(self, number: str) -> Bridge | None:
+        """Return the direct call to a number that lives, or the last one if none does.
+
+        None where nobody called it, or several rooms do now: which of them is meant, the number does not tell.
+        """
+        here = (bridges.c.environment == self.environment) & (bridges.c.number == number)
+        query = select(bridges).where(here, LIVING).limit(2)
+
+        def work(conn: Connection) -> Bridge | None:
+            living = conn.execute(query).mappings().all()
+            row = living[0] if living else bridge_row(conn, self.environment, here)
+            return None if row is None or len(living) > 1 else as_bridge(row)
+
+        return self.run(READ, work)
+
     def bridge_of_leg(self, leg_uuid: str) -> Bridge | None:
         """Return the bridge, ended or not, whose phone side is this leg."""
         return self._first_bridge(bridges.c.leg_uuid == leg_uuid)

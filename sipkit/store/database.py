@@ -1,5 +1,6 @@
 """One transaction at a time: how every part of the store reads and writes."""
 
+import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ class Database:
     def __init__(self, engine: Engine, environment: str) -> None:
         self.environment = environment
         self._engine = engine
+        self._here = threading.local()  # .conn: the transaction that this thread's `run` joins, if one is open
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
@@ -27,6 +29,8 @@ class Database:
 
     def run(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction; run it again when another process won a race for the same place.
+
+        Inside `whole` it is a part of that transaction, which alone commits, begins anew, and tells failures.
 
         Args:
             access: READ, QUICK or DURABLE of `schema`.
@@ -36,6 +40,9 @@ class Database:
         Raises:
             StoreError: If the database fails. Errors of the kit that `work` raises pass through.
         """
+        joined: Connection | None = getattr(self._here, "conn", None)
+        if joined is not None:
+            return work(joined)
         try:
             for _attempt in range(MAX_ATTEMPTS):
                 try:
@@ -48,6 +55,26 @@ class Database:
         except SQLAlchemyError as error:
             raise StoreError(f"The store does not work: {_words(error)}.") from None
         raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
+
+    def whole(self, access: str, work: Callable[[Connection], T]) -> T:
+        """Run one transaction of which every `run` of this thread is a part until it ends: all of it, or nothing.
+
+        Args:
+            access: QUICK or DURABLE, for all parts alike; they may write whatever they ask for.
+            work: As for `run`. It must have no effect but here, for it may be undone and called anew.
+
+        Raises:
+            StoreError: As for `run`.
+        """
+
+        def joined(conn: Connection) -> T:
+            self._here.conn = conn
+            try:
+                return work(conn)
+            finally:
+                del self._here.conn
+
+        return self.run(access, joined)
 
 
 def _words(error: SQLAlchemyError) -> str:

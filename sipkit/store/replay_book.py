@@ -1,103 +1,79 @@
 """What each signed request was answered: the same one, sent again, gets the same answer and has no second effect.
 
 The platform repeats a request whose answer it did not get, and whoever overhears one can repeat it too. Its token's id
-(`jti`) is the key: a primary key, so one process claims it, however many workers are asked at once.
+(`jti`) is the key. One rule: all that a request changes, and the answer to it, are one transaction.
 
-    claimed     a worker is at it; nobody else is, for `ABANDONED_AFTER` seconds
-    answered    the answer is kept for as long as the token could be sent again, then swept
+    a worker dies in the middle    nothing of it has happened; the next one to be asked does it all
+    a worker is slow               the others wait for the end of its transaction, however long, and get its answer
+    two are asked at once          the database lets one write; the other one sees what it wrote
 
-A worker that dies between the two leaves a claim without an answer. The next one to be asked takes it over.
+So no clock decides whether somebody is still at it: a worker that was taken for dead and is not could count a wrong
+PIN twice.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from sipkit.signatures import CLOCK_LEEWAY, MAX_AGE
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition
-from sipkit.store.schema import QUICK, replays
-
-ABANDONED_AFTER: Final = 2.0
-"""Seconds after which a claim without an answer is taken over: an answer takes milliseconds, and the platform waits
-five seconds for one (Application API, socket_timeout of an answer URL)."""
+from sipkit.store.schema import DURABLE, replays
 
 KEPT_SECONDS: Final = MAX_AGE + CLOCK_LEEWAY
 """From here on the token itself is refused as too old, even if its clock was as far ahead as is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """What is known of a request.
+class Answer:
+    """The answer to a request.
 
     Attributes:
-        state: ``ours``: nobody answered it, and now it is the asking worker's to answer; ``answered``; ``pending``:
-            another worker is at it; ``foreign``: the id was used for another request.
-        claimed_at: Which claim this is; to be handed back with the answer.
-        status: HTTP status of the first answer; 0 unless it is answered.
-        body: Of the first answer.
+        status: Of HTTP.
+        body: Its text.
     """
 
-    state: Literal["ours", "answered", "pending", "foreign"]
-    claimed_at: float = 0.0
-    status: int = 0
-    body: str = ""
+    status: int
+    body: str
 
 
 class ReplayBook(Database):
     """Keeps the answers to signed requests."""
 
-    def first_answer(self, jti: str, digest: str) -> Replay:
-        """Claim a request, or tell what became of it.
+    def answered(self, jti: str, digest: str, work: Callable[[], Answer]) -> Answer | None:
+        """Return the answer to a request: the first one's if there was one, else what `work` says.
 
         Args:
             jti: The id of its token.
             digest: Stands for everything that the request says and where it says it.
+            work: Makes the answer. All that it writes here is kept with the answer, or not at all if it raises. Where
+                another process was quicker to write what it wanted to write, it is undone and called again.
+
+        Returns:
+            None if the id was used for another request.
+
+        Raises:
+            StoreError: If the store fails; then nothing of the request has happened. What `work` raises passes through.
         """
-        mine = replays.c.environment == self.environment
-
-        def work(conn: Connection) -> Replay:
-            now = time.time()
-            row = conn.execute(select(replays).where(mine, replays.c.jti == jti)).mappings().first()
-            if row is None:
-                conn.execute(delete(replays).where(mine, replays.c.received_at < now - KEPT_SECONDS))
-                values = {"environment": self.environment, "jti": jti, "hash": digest}
-                conn.execute(insert(replays).values(**values, received_at=now))
-                return Replay("ours", now)
-            if row["hash"] != digest:
-                return Replay("foreign")
-            if row["status"] is not None:
-                return Replay("answered", row["received_at"], row["status"], row["body"] or "")
-            # A claim of the future is one made before the clock was set back.
-            if 0 <= now - row["received_at"] < ABANDONED_AFTER:
-                return Replay("pending", row["received_at"])
-            held = self._claim(jti, row["received_at"])
-            taken = conn.execute(update(replays).where(held).values(received_at=now)).rowcount
-            return Replay("ours" if taken else "pending", now)
-
-        return self.run(QUICK, work)
-
-    def keep_answer(self, jti: str, claimed_at: float, status: int, body: str) -> None:
-        """Keep the answer of a claim; one that was taken over meanwhile keeps its new owner's."""
-        held = self._claim(jti, claimed_at)
-
-        def work(conn: Connection) -> None:
-            conn.execute(update(replays).where(held).values(status=status, body=body))
-
-        self.run(QUICK, work)
-
-    def release(self, jti: str, claimed_at: float) -> None:
-        """Give a claim up: the request failed for a reason of ours, and the next try deserves a new one."""
-        held = self._claim(jti, claimed_at)
-
-        def work(conn: Connection) -> None:
-            conn.execute(delete(replays).where(held))
-
-        self.run(QUICK, work)
-
-    def _claim(self, jti: str, claimed_at: float) -> Condition:
-        """The row of a claim that nobody has taken over or answered."""
         here = (replays.c.environment == self.environment) & (replays.c.jti == jti)
-        return here & (replays.c.received_at == claimed_at) & replays.c.status.is_(None)
+        kept = select(replays.c.hash, replays.c.status, replays.c.body).where(here)
+
+        def once(conn: Connection) -> Answer | None:
+            row = conn.execute(kept).first()
+            if row is not None and row.hash != digest:
+                return None
+            if row is not None and row.status is not None:
+                return Answer(row.status, row.body or "")
+            now = time.time()
+            lapsed = (replays.c.environment == self.environment) & (replays.c.received_at < now - KEPT_SECONDS)
+            # Before the work: where several may write at once, as in PostgreSQL, the others wait at this key for us.
+            # A row without an answer was left by a version of this kit that wrote it in a transaction of its own.
+            conn.execute(delete(replays).where(lapsed | here))
+            conn.execute(insert(replays).values(environment=self.environment, jti=jti, hash=digest, received_at=now))
+            answer = work()
+            conn.execute(update(replays).where(here).values(status=answer.status, body=answer.body))
+            return answer
+
+        return self.whole(DURABLE, once)

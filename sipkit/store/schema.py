@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     Double,
@@ -158,7 +159,7 @@ replays = Table(
     Column("environment", String(200), primary_key=True),
     Column("jti", String(200), primary_key=True, comment="the webhook's own id"),
     Column("hash", String(200), nullable=False, comment="of what it said, to know it from another one's"),
-    Column("status", Integer, comment="of its first answer; NULL while that is being made"),
+    Column("status", Integer, comment="of its first answer; NULL until the transaction that makes it ends"),
     Column("body", Text, comment="of its first answer"),
     Column("received_at", Double, nullable=False),
     Index("replays_by_age", "environment", "received_at"),
@@ -177,7 +178,7 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
         sqlite = parsed.get_backend_name() == "sqlite"
         # Parameters of a statement are PINs and numbers; they have no business in an error's text.
-        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not sqlite)
+        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=_patience(parsed))
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise StoreError(f"The store's URL cannot be used ({type(error).__name__}).", fix) from None
     if sqlite:
@@ -186,6 +187,11 @@ def open_engine(url: str) -> Engine:
         _make_private_file(Path(str(parsed.database)))
         _teach_sqlite(engine)
     return engine
+
+
+def _patience(url: URL) -> dict[str, str]:
+    """What makes PostgreSQL, too, give a wait for another one's write up; SQLite is told in `_teach_sqlite`."""
+    return {"options": f"-c lock_timeout={int(BUSY_SECONDS * 1000)}"} if url.get_backend_name() == "postgresql" else {}
 
 
 def _make_private_file(path: Path) -> None:

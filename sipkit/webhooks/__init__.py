@@ -136,25 +136,25 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
             return _error(400, "too many query parameters")
         route = view.__name__.replace("_", "-")
 
-        def work() -> tuple[int, str]:
+        def work() -> replays.Answer:
             try:
                 answer = view(Incoming(office, read_fields(request.method, body, query)))
             except BadCallback as error:
                 office.refuse(route, str(error))
                 answer = _error(400, str(error))
-            return answer.status_code, answer.get_data(as_text=True)
+            return replays.Answer(answer.status_code, answer.get_data(as_text=True))
 
         try:
             claims = office.claims_of(request.method, body, query)
             if claims is None:
-                status, text = work()
+                given = work()
             else:
                 digest = replays.digest_of(request.method, route, claims["payload_hash"])
-                status, text = replays.answered_once(office.store, claims["jti"], digest, work)
+                given = replays.answered_once(office.store, claims["jti"], digest, work)
         except SignatureRefused as refusal:
             office.refuse(route, refusal.message)
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
-        return _unkept(text, status)
+        return _unkept(given.body, given.status)
 
     return checked
 
@@ -184,31 +184,21 @@ def voice_events(incoming: Incoming) -> Response:
 
 @blueprint.route("/healthz", methods=["GET"])
 def healthz() -> Response:
-    """Say that this server is alive, which one it is, and on this machine also whether its store works.
+    """Say that this server is alive and which one it is; to its holders also whose it is and whether its store works.
 
-    A tunnel that hands on whatever `Host` a stranger wrote (a raw `ssh -R`) makes him look like this machine, so
-    whose account it is, is told only to who has read `server.json`; all others learn the mode, such as `sandbox`.
+    No address tells a holder from a stranger: a tunnel's agent is on this machine, and a raw `ssh -R` hands on whatever
+    `Host` was written. What has been read in `server.json` does.
     """
     office: Office = current_app.extensions["sipkit"]
     health: dict[str, Any] = {"ok": True, "instance": os.environ.get("SIPKIT_INSTANCE", "")}
-    if not _asked_on_this_machine():
+    if not office.is_holder(request.headers.get(HOLDER_HEADER, "")):
         return json_answer(health)
-    holder = office.is_holder(request.headers.get(HOLDER_HEADER, ""))
-    environment = office.account.environment if holder else office.account.mode
-    health |= {"environment": environment, "pid": os.getpid(), "public_url": None}
+    health |= {"environment": office.account.environment, "pid": os.getpid(), "public_url": None}
     try:
         health["public_url"] = office.desk.public_url()
     except StoreError as error:
         health |= {"ok": False, "error": error.message}
     return json_answer(health)
-
-
-def _asked_on_this_machine() -> bool:
-    """False for whoever comes through a tunnel: its agent is on this machine, but the host it was asked for is not.
-
-    Of an agent that says for whom it asks, `http_server` puts that address in place of the agent's own.
-    """
-    return all(name in {"localhost", "127.0.0.1"} for name in (request.remote_addr, request.host.partition(":")[0]))
 
 
 def _http_error(error: HTTPException) -> Response:

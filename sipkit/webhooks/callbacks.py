@@ -66,12 +66,16 @@ class Event:
         status: Such as ``ringing`` or ``completed``; empty when it is another kind of news.
         detail: The platform's own words for it: a detail, a reason or a type; may be empty.
         seconds: How long the call took, as the platform writes it; empty until it ended.
+        outbound: Whether the platform placed the call, so that nobody has called us ("direction" of the event webhook).
+        to: Whom the leg is for, as digits or a SIP address; may be empty.
     """
 
     about: Callback
     status: str
     detail: str
     seconds: str
+    outbound: bool = False
+    to: str = field(default="", repr=False)
 
 
 def read_fields(method: str, body: bytes, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -120,6 +124,8 @@ def read_event(fields: Mapping[str, Any]) -> Event:
         status=_text(fields, "status").lower(),
         detail=detail,
         seconds=str(seconds) if isinstance(seconds, str | int) and str(seconds).isdecimal() else "",
+        outbound=_text(fields, "direction").lower() == "outbound",
+        to=_text(fields, "to"),
     )
 
 

@@ -24,7 +24,7 @@ from sipkit.refusals import on_this_machine
 from sipkit.rooms import Bridge, Caller, Room
 from sipkit.settings import Settings
 from sipkit.store import Store
-from sipkit.timeline import mask_digits
+from sipkit.timeline import mask_digits, mask_number
 from sipkit.webhooks.callbacks import Callback, Event
 
 log = logging.getLogger("sipkit.webhooks")
@@ -102,6 +102,8 @@ class Desk:
         bridge = self.store.bridge_of_leg(call.leg_uuid) if call.leg_uuid else None
         if bridge is not None:
             self._note_bridge(bridge, event)
+        elif call.leg_uuid and event.outbound:
+            self._note_called(event)
         elif call.leg_uuid and event.status in GONE:
             # Of a bridge whose answer webhook is still on its way, too: the store will remember.
             caller = self.store.caller_left(call.leg_uuid)
@@ -175,6 +177,11 @@ class Desk:
         if event.status in GONE:
             self.store.end_bridge_of_leg(event.about.leg_uuid, f"the phone side said {event.status}")
         self._record_event(event, _bridge_of(self.store.room_of(bridge)), bridge.room_id)
+
+    def _note_called(self, event: Event) -> None:
+        """Note news of a phone that a direct call rings: it has called nobody, so it is no caller of the conference."""
+        call = self.store.call_to(event.to.lstrip("+"))
+        self._record_event(event, f"The called phone {mask_number(event.to)}", call.room_id if call else None)
 
     def _record_event(self, event: Event, who: str, room_id: int | None) -> None:
         text = f"{who}: {event.status or event.detail or 'news of another kind'}"

@@ -70,7 +70,8 @@ def test_wait_holds_up_the_next_action(lab: Lab, app: AnsweringApp) -> None:
     _answered(lab)
     lab.wait_joined(1)
     steps = {(each["action"], each["state"]): each["t"] for each in lab.trace(kind="ncco")}
-    assert steps["conversation", "started"] - steps["wait", "started"] >= 0.4
+    # The trace tells the time of day, which is corrected while a timer runs.
+    assert steps["conversation", "started"] - steps["wait", "started"] >= 0.39
 
 
 def test_file_is_streamed_to_the_caller(lab: Lab, app: AnsweringApp) -> None:
@@ -100,9 +101,7 @@ def test_key_interrupts_a_stream_with_barge_in(lab: Lab, app: AnsweringApp) -> N
 @pytest.mark.parametrize(
     ("served", "url", "reason"),
     [
-        pytest.param(
-            Reply(body=b"ID3\x03", content_type="audio/mpeg"), "", "MP3, which is not in the sandbox", id="mp3"
-        ),
+        pytest.param(Reply(body=b"ID3\x03", content_type="audio/mpeg"), "", "not an MP3 file", id="no mp3"),
         pytest.param(Reply(body=b"noise", content_type="audio/wav"), "", "not a WAV file", id="no wav"),
         pytest.param(Reply(status=404), "", "answered HTTP 404", id="missing"),
         pytest.param(Reply(), "http://192.0.2.1/a.wav", "not on this machine", id="elsewhere"),
@@ -112,7 +111,7 @@ def test_key_interrupts_a_stream_with_barge_in(lab: Lab, app: AnsweringApp) -> N
 def test_file_that_cannot_be_played_ends_the_call(
     lab: Lab, app: AnsweringApp, served: Reply, url: str, reason: str
 ) -> None:
-    """A stream that is no WAV of this machine gives an error event that says so, and a hang-up."""
+    """A stream that is no WAV or MP3 of this machine gives an error event that says so, and a hang-up."""
     app.on("/sound", served)
     app.on("/answer", [{"action": "stream", "streamUrl": [url or f"{app.url}/sound"]}, JOIN])
     assert lab.dial().wait("ended")["reason"] == "remote BYE"

@@ -221,7 +221,7 @@ def test_fallback_is_asked_with_the_reason(lab: Lab, app: AnsweringApp) -> None:
     asked = app.asked("/fallback")[0]
     assert asked.fields["uuid"] == app.asked("/answer")[0].fields["uuid"]
     assert "HTTP 500" in asked.fields["reason"]
-    assert asked.fields["original_request"] == {"url": f"{app.url}/answer", "type": "GET"}
+    assert asked.fields["original_request"] == {"url": f"{app.url}/answer", "type": "answer"}
     assert _claims(asked, lab.info)
     assert app.errors() == []
 

@@ -228,10 +228,3 @@ def test_the_fourth_call_of_a_second_is_rate_limited(lab: Lab, voice: Voice) -> 
     lab.ask("PUT", "/limits", json={"enforce": True, "calls": 0})
     with pytest.raises(RateLimitedError):
         voice.create_call(wish(lab))
-
-
-def test_every_method_is_judged() -> None:
-    """Every public method of the SDK's Voice is called in this file."""
-    methods = {name for name in vars(Voice) if not name.startswith("_")} - {"http_client"}
-    source = Path(__file__).read_text()
-    assert {name for name in methods if f"voice.{name}(" not in source} == set()

@@ -31,15 +31,6 @@ from tests.standins.lab import Lab
 Call = Callable[[Video, str], Any]
 """Calls one method of a client about a session."""
 
-LOCAL = {"generate_client_token", "http_client"}
-RIGHT = {"create_session", "list_streams", "get_stream", "send_signal", "disconnect_client", "mute_stream"} | {
-    "mute_all_streams",
-    "disable_mute_all_streams",
-    "initiate_sip_call",
-    "play_dtmf",
-}
-"""Methods that the sandbox serves: the stories below call each."""
-
 _STREAM = m.AddStreamRequest(stream_id="s")
 _LAYOUT = m.ComposedLayout(type="bestFit")
 _CLASSES = [m.StreamLayout(id="s", layout_class_list=["full"])]
@@ -128,12 +119,6 @@ def wish(sdk: Video, sandbox: SandboxInfo, session_id: str, **changes: Any) -> I
     return InitiateSipRequest(session_id=session_id, token=token, sip=m.SipOptions(**options))
 
 
-def test_every_method_is_judged() -> None:
-    """A method that a new version of the SDK brings must be put in one of the lists above."""
-    public = {name for name in vars(Video) if not name.startswith("_")}
-    assert public - LOCAL == RIGHT | ABSENT.keys()
-
-
 def test_the_life_of_a_leg(sdk: Video, lab: Lab, app: AnsweringApp) -> None:
     """Session, token, dial, streams, mutes, digits, signals and disconnect give the SDK's own models."""
     app.on("/answer", [{"action": "conversation", "name": "judged"}])
@@ -220,6 +205,12 @@ def test_another_key_is_refused(secure: Video, sandbox: SandboxInfo) -> None:
     for call in (
         stranger.create_session,
         lambda: stranger.list_streams(session_id),
+        lambda: stranger.get_stream(session_id, "s"),
+        lambda: stranger.mute_stream(session_id, "s"),
+        lambda: stranger.mute_all_streams(session_id),
+        lambda: stranger.disable_mute_all_streams(session_id),
+        lambda: stranger.send_signal(session_id, m.SignalData(type="t", data="d")),
+        lambda: stranger.disconnect_client(session_id, "c"),
         lambda: stranger.initiate_sip_call(wish(secure, sandbox, session_id)),
         lambda: stranger.play_dtmf(session_id, "1"),
         lambda: stranger.get_archive("a"),

@@ -16,7 +16,8 @@ from tests.standins.lab import Lab, wait_for
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 FILES = {
     **dict.fromkeys(("started", "ringing"), "coming"),
-    **dict.fromkeys(("busy", "cancelled", "unanswered", "disconnected", "rejected", "failed", "timeout"), "ended"),
+    **dict.fromkeys(("cancelled", "disconnected", "timeout"), "ended"),
+    **dict.fromkeys(("unanswered", "rejected", "failed"), "refused"),
     **dict.fromkeys(("human", "machine"), "detection"),
 }
 """Kinds that share a schema; any other one has that of its own name."""
@@ -108,6 +109,28 @@ def test_a_call_that_fails(lab: Lab, app: AnsweringApp) -> None:
     for asked in app.asked():
         assert problems(asked.fields) == [], asked.path
     assert {"fallback", "error"} <= {kind_of(asked.fields) for asked in app.asked()}
+
+
+def test_a_call_that_is_placed_tells_its_sip_status(lab: Lab, app: AnsweringApp) -> None:
+    """Busy is 486, and says nothing of who hung up; a placed call that ends with its caller is 200, by the platform."""
+
+    def told(status: str) -> dict[str, Any]:
+        wanted = {"direction": "outbound", "status": status}.items()
+        return dict(wait_for(lambda: next((each for each in app.events() if wanted <= each.items()), None)))
+
+    to = {number: [{"type": "phone", "number": number}] for number in ("12025550177", "12025550178")}
+    app.on("/answer", [{"action": "connect", "endpoint": each, "from": lab.info.number} for each in to.values()])
+    lab.expect("12025550177", busy=True)
+    called = lab.expect("12025550178")
+    caller = lab.dial()
+    called.wait("answered")
+    caller.hang_up()
+    assert told("completed")["sip_code"] == 200
+    assert told("completed")["disconnected_by"] == "platform"
+    assert told("busy")["sip_code"] == 486
+    assert "disconnected_by" not in told("busy")
+    for asked in app.asked():
+        assert problems(asked.fields) == [], asked.path
 
 
 def test_the_trace_tells_of_unlisted_fields(lab: Lab, app: AnsweringApp) -> None:

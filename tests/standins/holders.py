@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from sipkit.processes import ProcessMark
+from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +29,7 @@ HOLDER = """
 import sys, threading
 from sipkit.server import WebhookServer
 from sipkit.processes import ProcessMark
+from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 server = WebhookServer(Settings.load(), sys.argv[1]).start()
 print(server.pid, server.port, server.adopted, flush=True)
@@ -81,15 +83,28 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ask(port: int, method: str = "GET", path: str = "/healthz", body: bytes | None = None) -> tuple[int, Any]:
+def ask(
+    port: int, method: str = "GET", path: str = "/healthz", body: bytes | None = None, proof: str = ""
+) -> tuple[int, Any]:
     """One request; its status and its JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", HOLDER_HEADER: proof}
+        with contextlib.suppress(BrokenPipeError):  # it may refuse a large body before it has all of it
+            connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     finally:
         connection.close()
+
+
+def health(port: int) -> dict[str, Any]:
+    """What the server says of itself to somebody who can read the data folder."""
+    state = ServerState.read(Settings.load().home / "server.json")
+    assert state is not None
+    status, told = ask(port, proof=state.proof)
+    assert status == 200
+    return dict(told)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """The Numbers API at the path of rest.nexmo.com: list, search, buy, cancel, update (Numbers OpenAPI 1.1.0).
 
 Documented: the paths, the parameters, pages of ten and at most a hundred, 401 and 420 with `error-code` and
-`error-code-label`, HTTP Basic. Recorded: an empty list is an empty object. Older documents and SDKs send the
+`error-code-label`, HTTP Basic. An empty list is an empty object in the tests of the Python and Java SDKs (those of the
+PHP SDK write a count of 0). Older documents and SDKs send the
 credentials as `api_key` and `api_secret` and the parameters in the query: both are taken. Assumed: every wrong
 parameter is 420 "method failed", a plus sign before the number included.
 """

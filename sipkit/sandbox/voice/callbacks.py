@@ -24,7 +24,7 @@ from yarl import URL
 from sipkit.sandbox.home import Credentials
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.voice.callback_habits import HabitsDesk
-from sipkit.sandbox.voice.webhook_fields import unlisted
+from sipkit.sandbox.voice.webhook_fields import kind_of, unlisted
 
 CONNECT_TIMEOUT = 1.0
 ANSWER_TIMEOUT = 5.0
@@ -84,7 +84,8 @@ class Callbacks:
     async def fetch(self, webhook: Webhook, fields: JsonObject, *, leg: str, fallback: Webhook | None = None) -> Any:
         """Ask a webhook for a call document, retrying as documented, and after that its fallback.
 
-        The fallback gets the same fields, the reason, and what was asked in vain.
+        The fallback gets the same fields, the reason, and what was asked in vain: its address, and whether it is the
+        answer URL or an event URL ("Webhook reference", fallback URL; it shows "event", "answer" is assumed).
 
         Returns:
             The JSON it answered, None for an empty body.
@@ -98,7 +99,7 @@ class Callbacks:
         except CallbackFailed as failure:
             if fallback is None:
                 raise
-            original = {"url": webhook.url, "type": webhook.method}
+            original = {"url": webhook.url, "type": "answer" if kind_of(fields) == "answer" else "event"}
             more = {**fields, "reason": str(failure), "original_request": original}
             return await self._fetch(fallback, more, leg, habits.fallback_attempts)
 

@@ -91,7 +91,11 @@ class Conversation:
         self._mixer.remove(ear)
         assert ear.hearing is not None
         start, event_url, event_method = recorded
-        return RecordingEnd(ear.hearing.wav(), start, datetime.now(UTC), event_url, event_method)
+        hearing = ear.hearing
+        # MP3 is the default of recordings ("Recording" guide); the action has no option for another format.
+        return RecordingEnd(
+            lambda: hearing.samples().reshape(-1, 1), "mp3", start, datetime.now(UTC), event_url, event_method
+        )
 
 
 class Conversations:

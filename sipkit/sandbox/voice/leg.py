@@ -29,6 +29,7 @@ from sipkit.sandbox.voice.leg_parts import (
     WebhookName,
     outcome,
     timestamp,
+    why,
 )
 from sipkit.sandbox.voice.recording import Recorder
 from sipkit.sandbox.voice.steps import Steps
@@ -85,7 +86,7 @@ class VoiceLeg(LegControl):
         self._timers = (ringing_timer, length_timer)
         self._length: asyncio.TimerHandle | None = None
         self._end_on_exit = False
-        self._failure: tuple[str, str | None] | None = None
+        self._failure: tuple[str, str | None, int | None] | None = None
         self._next: list[ncco.Action] | None = None
         self._work: asyncio.Task[None] | None = None
 
@@ -141,7 +142,7 @@ class VoiceLeg(LegControl):
         return self.recorder
 
     def stop_recording(self) -> None:
-        """Finish the recording, if there is one, and tell where it is."""
+        """Finish the recording, if there is one; it is told of when it is written."""
         recorder, self.recorder = self.recorder, None
         if recorder is not None:
             self.audio.tap = None
@@ -171,6 +172,7 @@ class VoiceLeg(LegControl):
                 await self._call.hang_up()
         finally:
             self._finish()
+            await self.written()
             await self._events.finish()
 
     async def _receive(self) -> None:
@@ -204,11 +206,11 @@ class VoiceLeg(LegControl):
             async with asyncio.timeout(self._timers[0]):
                 await call.place(sdp.offer(LOOPBACK, self.audio.port), lambda: self._status("ringing"))
         except CallFailed as error:
-            self._failure = outcome(error.code)
+            self._failure = (*outcome(error.code), error.code)
             return
         except TimeoutError:
             # Vonage's "timeout": the ringing timer ran out; the call is cancelled.
-            self._failure = ("timeout", None)
+            self._failure = ("timeout", None, None)
             await call.hang_up()
             return
         assert call.remote_media is not None
@@ -278,11 +280,10 @@ class VoiceLeg(LegControl):
         self.voice.mixer.remove(self.audio)
         self.audio.close()
         how = self._call.ended.result() if self.over else "local BYE"
-        by = "user" if how in ("remote BYE", "cancelled") else "platform"
         self.ended_at = datetime.now(UTC)
         if self.answered_at is None:
-            status, detail = self._failure or ("cancelled" if how == "cancelled" else "failed", None)
-            self._status(status, **({"detail": detail} if detail else {}), disconnected_by=by)
+            status, detail, code = self._failure or ("cancelled" if how == "cancelled" else "failed", None, None)
+            self._status(status, **why(status, detail, code))
             return
         seconds = max(1, round((self.ended_at - self.answered_at).total_seconds()))
         self.rate, self.price, self.network = RATE, f"{float(RATE) * seconds / 60:.8f}", NETWORK
@@ -294,5 +295,6 @@ class VoiceLeg(LegControl):
             rate=self.rate,
             price=self.price,
             network=self.network,
-            disconnected_by=by,
+            disconnected_by="user" if how == "remote BYE" else "platform",
+            **why("completed", None, 200 if self.direction == "outbound" and self.kind != "websocket" else None),
         )

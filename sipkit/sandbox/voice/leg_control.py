@@ -65,7 +65,7 @@ class LegControl(LegNews):
         """Begin to play a sound file to the leg, in place of what it is played now.
 
         Raises:
-            SoundRefused: it cannot be fetched, or is no WAV.
+            SoundRefused: it cannot be fetched, or is neither WAV nor MP3.
         """
         self.audio.play(Pcm(await fetch_sound(url), loop, 2**level))
 

@@ -1,12 +1,13 @@
 """Who a leg is, and what it tells the application: statuses, transfers, recordings, errors ("Webhook reference")."""
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sipkit.sandbox.voice.callbacks import EventQueue, JsonObject, Webhook
-from sipkit.sandbox.voice.leg_parts import Call, Voice, WebhookName, timestamp
+from sipkit.sandbox.voice.leg_parts import Call, Voice, WebhookName, second, timestamp
 from sipkit.sandbox.voice.recording import RecordingEnd
 
 
@@ -32,6 +33,7 @@ class LegNews:
         self._call = call
         self._events = EventQueue(voice.callbacks, self.uuid)
         self._reason = ""
+        self._writing: set[asyncio.Task[None]] = set()
 
     @property
     def kind(self) -> str:
@@ -49,15 +51,31 @@ class LegNews:
         return self._call.dialled
 
     def recorded(self, end: RecordingEnd) -> None:
+        """Begin to write a recording, beside the audio loop; told of when it is written."""
+        writing = asyncio.get_running_loop().create_task(self._keep(end, self.conversation_uuid))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+
+    async def written(self) -> None:
+        """Wait until the leg's recordings are written and told of."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+
+    async def _keep(self, end: RecordingEnd, conversation_uuid: str) -> None:
         """Keep a recording and tell where it can be had: start, end, size and URL, as recorded callbacks show."""
-        kept = self.voice.recordings.keep(end.wav)
+        try:
+            file = await asyncio.to_thread(end.file)
+        except (RuntimeError, MemoryError) as error:
+            self.error(f"the recording cannot be written: {type(error).__name__}")
+            return
+        kept = self.voice.recordings.keep(file, end.form)
         fields = {
-            "start_time": timestamp(end.start),
+            "start_time": second(end.start),
             "recording_url": self.voice.recordings.url(kept),
-            "size": len(end.wav),
+            "size": len(file),
             "recording_uuid": str(uuid.uuid4()),
-            "end_time": timestamp(end.end),
-            "conversation_uuid": self.conversation_uuid,
+            "end_time": second(end.end),
+            "conversation_uuid": conversation_uuid,
             "timestamp": timestamp(),
         }
         self.tell(fields, self.hook(end.event_url, end.event_method) if end.event_url else None)

@@ -124,6 +124,20 @@ def outcome(code: int) -> tuple[str, str | None]:
     }.get(code, ("failed", "internal_error" if code >= 500 else None))
 
 
+def why(status: str, detail: str | None, code: int | None) -> dict[str, str | int]:
+    """Return what the last event of a call tells of the reason: a detail, and the SIP status of a call that was placed.
+
+    Documented by the Java SDK's EventWebhook: ``sip_code`` comes with these five.
+    """
+    coded = status in ("busy", "unanswered", "rejected", "failed", "completed")
+    return {**({"detail": detail} if detail else {}), **({"sip_code": code} if code and coded else {})}
+
+
+def second(moment: datetime) -> str:
+    """Print a time as recordings do: UTC, whole seconds, Z ("NCCO reference", return parameters of record)."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def timestamp(moment: datetime | None = None) -> str:
     """Print a time as the callbacks do: UTC, milliseconds, Z."""
     moment = moment or datetime.now(UTC)

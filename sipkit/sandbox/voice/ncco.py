@@ -4,9 +4,12 @@ Source: "NCCO reference" of the Vonage Voice API documents; limits as in vonage_
 not name is ignored (assumed).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, cast
 
+from sipkit.sandbox.media.sound_files import CONTENT_TYPES, MP3_CHANNELS, FileFormat
 from sipkit.sandbox.voice.ncco_actions import (
     Action,
     Connect,
@@ -22,7 +25,7 @@ from sipkit.sandbox.voice.ncco_actions import (
 from sipkit.sandbox.voice.ncco_fields import Fields, InvalidNcco
 
 TALK_TEXT = 1500
-"""Longest text of a talk action, characters."""
+"""Longest text of a talk action, characters; SSML tags do not count (documented)."""
 LONGEST = 7200
 """Seconds of the longest wait, recording and connection."""
 MAX_CHANNELS = 32
@@ -57,8 +60,14 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "wait": frozenset({"timeout"}),
     "transfer": frozenset({"conversationId", "canSpeak", "canHear", "mute"}),
     "pay": frozenset(),
+    "endpoint.phone": frozenset({"type", "number", "dtmfAnswer", "onAnswer", "shaken"}),
+    "endpoint.phone.onAnswer": frozenset({"url", "ringbackTone"}),
+    "endpoint.sip": frozenset({"type", "uri", "headers", "standardHeaders"}),
+    "endpoint.websocket": frozenset({"type", "uri", "content-type", "headers", "authorization"}),
+    "endpoint.app": frozenset({"type", "user"}),
+    "endpoint.vbc": frozenset({"type", "extension"}),
 }
-"""Every option known of each action, honoured or refused."""
+"""Every option known of each action and of each endpoint of connect, honoured or refused."""
 
 
 def parse(document: Any) -> list[Action]:
@@ -69,11 +78,23 @@ def parse(document: Any) -> list[Action]:
     """
     if not isinstance(document, list) or not document:
         raise InvalidNcco("the NCCO must be a list of actions")
-    actions = [_action(item) for item in document]
-    for action, following in zip(actions, [*actions[1:], None], strict=True):
-        if isinstance(action, Talk | Stream) and action.barge_in and not isinstance(following, Input):
-            raise InvalidNcco(f"{type(action).__name__.lower()} with bargeIn must be followed by input")
-    return actions
+    return list(_barging([_action(item) for item in document]))
+
+
+def _barging(actions: list[Action]) -> Iterator[Action]:
+    """Keep bargeIn on until the input that must follow; only speech and sound may come between (documented)."""
+    first = ""
+    for action in actions:
+        if isinstance(action, Talk | Stream):
+            first = first or (type(action).__name__.lower() if action.barge_in else "")
+            yield replace(action, barge_in=bool(first))
+            continue
+        if first and not isinstance(action, Input):
+            break
+        first = ""
+        yield action
+    if first:
+        raise InvalidNcco(f"{first} with bargeIn must be followed by input")
 
 
 def _action(item: Any) -> Action:
@@ -93,7 +114,7 @@ def _loop_and_level(fields: Fields) -> tuple[int, float]:
 
 def _talk(fields: Fields) -> Talk:
     text = fields.text("text")
-    if len(text) > TALK_TEXT:
+    if len(re.sub(r"<[^<>]*>", "", text)) > TALK_TEXT:
         raise InvalidNcco(f"text of talk is longer than {TALK_TEXT} characters")
     loop, level = _loop_and_level(fields)
     language = fields.text("language") if fields.raw("language") is not None else "en-US"
@@ -186,18 +207,20 @@ def _connect(fields: Fields) -> Connect:
 
 def _record(fields: Fields) -> Record:
     fields.refuse("transcription")
-    form = fields.choice("format", "mp3", "mp3", "wav", "ogg")
-    if form != "wav":
-        raise fields.wrong("format", f'"{form}" is not in the sandbox: ask for "wav"')
     split = fields.choice("split", "none", "none", "conversation") == "conversation"
     channels = int(fields.number("channels", 2 if split else 1, 1, MAX_CHANNELS))
     if channels > 1 and not split:
         raise fields.wrong("channels", "needs split")
+    # The default is MP3, or WAV for more than two channels (documented); what an MP3 of more would be is not.
+    form = fields.choice("format", "mp3" if channels <= MP3_CHANNELS else "wav", *CONTENT_TYPES)
+    if form == "mp3" and channels > MP3_CHANNELS:
+        raise fields.wrong("format", f'"mp3" holds {MP3_CHANNELS} channels at most: ask for "wav"')
     key = fields.raw("endOnKey")
     if key is not None and (not isinstance(key, str) or len(key) != 1 or key not in "0123456789*#"):
         raise fields.wrong("endOnKey", "must be a digit, * or #")
     silence, time_out = fields.raw("endOnSilence"), fields.raw("timeOut")
     return Record(
+        form=cast("FileFormat", form),
         split=split,
         channels=channels,
         end_on_silence=None if silence is None else fields.number("endOnSilence", 0, 3, 10),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sipkit.sandbox.media.sound_files import FileFormat
 from sipkit.sandbox.voice.ncco_fields import JsonObject
 
 
@@ -76,6 +77,7 @@ class Connect:
 class Record:
     """Record the leg. With an end condition the next action waits for it. Times in seconds."""
 
+    form: FileFormat
     split: bool
     channels: int
     end_on_silence: float | None

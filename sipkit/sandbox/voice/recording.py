@@ -1,14 +1,13 @@
 """What the record action keeps: the sound of one leg, both ways, and where it can be had afterwards.
 
 Source: "NCCO reference", record; "Recording" guide; the callback as recorded. Recordings live in memory, the newest
-fifty, up to ten minutes each.
+fifty or 256 MB, up to ten minutes each.
 """
 
 import asyncio
-import io
 import uuid
-import wave
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 from aiohttp import web
 
-from sipkit.sandbox.media.g711 import FRAME_SECONDS, RATE, Samples
+from sipkit.sandbox.media.g711 import FRAME_SECONDS, Samples
 from sipkit.sandbox.media.hearing import LOUD, MAX_SECONDS
+from sipkit.sandbox.media.sound_files import CONTENT_TYPES, FileFormat, encode
 from sipkit.sandbox.rest import Refusal, vendor_api
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.voice import ncco
@@ -26,17 +26,31 @@ from sipkit.sandbox.voice.application import Applications
 from sipkit.sandbox.voice.calls_auth import application_of
 
 KEPT = 50
+KEPT_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class RecordingEnd:
-    """A finished recording and where to tell of it (the application's event URL when None)."""
+    """A finished recording and where to tell of it (the application's event URL when None).
 
-    wav: bytes
+    Attributes:
+        tracks: gives the samples, 8 kHz, a column per channel.
+    """
+
+    tracks: Callable[[], np.ndarray]
+    form: FileFormat
     start: datetime
     end: datetime
     event_url: str | None
     event_method: str
+
+    def file(self) -> bytes:
+        """Assemble and encode: seconds of work for a long recording, so on a worker thread.
+
+        Raises:
+            RuntimeError: it cannot be written.
+        """
+        return encode(self.tracks(), self.form)
 
 
 class Recorder:
@@ -74,29 +88,24 @@ class Recorder:
             self.done.set()
 
     def finish(self) -> RecordingEnd:
-        """Return what was recorded: one track, or the leg's voice in the first channel and all others in the next."""
+        """Take no more, and return what was recorded."""
+        self.done.set()
+        wanted = self._wanted
+        return RecordingEnd(
+            self._tracks, wanted.form, self._start, datetime.now(UTC), wanted.event_url, wanted.event_method
+        )
+
+    def _tracks(self) -> np.ndarray:
+        """One track, or the leg's voice in the first channel and all others in the next."""
         silence = np.zeros(0, dtype=np.int16)
         spoken = np.concatenate(self._spoken) if self._spoken else silence
         heard = np.concatenate(self._heard) if self._heard else silence
         if self._wanted.channels == 1:
-            both = np.clip(spoken.astype(np.int32) + heard, -32768, 32767).astype(np.int16)
-            tracks = both.reshape(-1, 1)
-        else:
-            tracks = np.zeros((len(spoken), self._wanted.channels), dtype=np.int16)
-            tracks[:, 0], tracks[:, 1] = spoken, heard
-        wanted = self._wanted
-        return RecordingEnd(wav_of(tracks), self._start, datetime.now(UTC), wanted.event_url, wanted.event_method)
-
-
-def wav_of(tracks: np.ndarray) -> bytes:
-    """Write 8 kHz samples, a column per channel, as WAV."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(tracks.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(tracks.astype("<i2").tobytes())
-    return buffer.getvalue()
+            both: Samples = np.clip(spoken.astype(np.int32) + heard, -32768, 32767).astype(np.int16)
+            return np.reshape(both, (-1, 1))
+        tracks = np.zeros((len(spoken), self._wanted.channels), dtype=np.int16)
+        tracks[:, 0], tracks[:, 1] = spoken, heard
+        return tracks
 
 
 class Recordings:
@@ -110,15 +119,18 @@ class Recordings:
         self.base = ""
         self._applications = applications
         self._trace = trace
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, FileFormat]] = OrderedDict()
 
-    def keep(self, wav: bytes) -> str:
-        """Keep a recording; returns its id."""
+    def keep(self, file: bytes, form: FileFormat) -> str:
+        """Keep a recording, whatever its size, and forget the oldest that are too much; returns its id."""
         recording_id = str(uuid.uuid4())
-        self._kept[recording_id] = wav
-        if len(self._kept) > KEPT:
+        self._kept[recording_id] = file, form
+        while len(self._kept) > 1 and (len(self._kept) > KEPT or self._size() > KEPT_BYTES):
             self._kept.popitem(last=False)
         return recording_id
+
+    def _size(self) -> int:
+        return sum(len(file) for file, _ in self._kept.values())
 
     def url(self, recording_id: str) -> str:
         """Return where a recording can be had: ``/v1/files/{id}``, as at api.nexmo.com."""
@@ -129,10 +141,10 @@ class Recordings:
 
         async def get(request: web.Request, _: bytes) -> web.Response:
             application_of(request, self._applications)
-            wav = self._kept.get(request.match_info["id"])
-            if wav is None:
+            kept = self._kept.get(request.match_info["id"])
+            if kept is None:
                 raise Refusal(HTTPStatus.NOT_FOUND, "The recording is not there.")
-            return web.Response(body=wav, content_type="audio/wav")
+            return web.Response(body=kept[0], content_type=CONTENT_TYPES[kept[1]])
 
         return [web.get("/v1/files/{id}", vendor_api(self._trace, _problem)(get))]
 

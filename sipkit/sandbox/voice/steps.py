@@ -156,6 +156,8 @@ class Steps:
             await recorder.done.wait()
             if self._leg.recorder is recorder:
                 self._leg.stop_recording()
+            # Told before the next action is executed ("Recording" guide, synchronous recording).
+            await self._leg.written()
 
     async def _notify(self, wanted: ncco.Notify) -> Any:
         fields = {

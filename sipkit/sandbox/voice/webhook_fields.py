@@ -1,7 +1,8 @@
 """Every field of every callback the sandbox may send, by kind: what the vendor documents or what was recorded, no more.
 
 Sources: "Webhook reference" of the Voice API; callbacks recorded in the tests of Vonage's PHP SDK
-(`test/Voice/requests`); `disconnected_by`, `sip_code` and `sub_state` from the Java SDK's `EventWebhookTest`.
+(`test/Voice/requests`); `disconnected_by`, `sip_code` and `sub_state`, and the statuses they come with, from the Java
+SDK's `EventWebhook` (9.8). `docs/fidelity.md` judges each.
 `Callbacks` compares what it sends with this list and tells the trace what is not in it; tests and the fidelity check
 read both.
 """
@@ -14,8 +15,9 @@ SIP_HEADER: Final = "SipHeader_"
 
 _LEG: Final = frozenset({"uuid", "conversation_uuid", "from", "to", "timestamp"})
 _STATUS: Final = _LEG | {"status", "direction", "headers"}
-_END: Final = frozenset({"detail", "disconnected_by", "sip_code"})
+_WHY: Final = frozenset({"detail", "sip_code"})
 _BILL: Final = frozenset({"start_time", "rate", "network"})
+_DETECTED: Final = frozenset({"call_uuid", "conversation_uuid", "from", "to", "status", "sub_state", "timestamp"})
 _ANSWER: Final = frozenset(
     {"from", "from_user", "to", "endpoint_type", "uuid", "conversation_uuid", "region_url", "custom_data"}
 )
@@ -26,18 +28,18 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "started": _STATUS,
     "ringing": _STATUS,
     "answered": _STATUS | _BILL,
-    "busy": _STATUS | _END,
-    "cancelled": _STATUS | _END,
-    "unanswered": _STATUS | _END,
-    "disconnected": _STATUS | _END,
-    "rejected": _STATUS | _END,
-    "failed": _STATUS | _END,
-    "timeout": _STATUS | _END,
-    "completed": _STATUS | _END | _BILL | {"end_time", "duration", "price"},
-    "human": _STATUS | {"call_uuid", "sub_state"},
-    "machine": _STATUS | {"call_uuid", "sub_state"},
+    "busy": _STATUS | {"sip_code"},
+    "cancelled": _STATUS,
+    "unanswered": _STATUS | _WHY,
+    "disconnected": _STATUS,
+    "rejected": _STATUS | _WHY,
+    "failed": _STATUS | _WHY,
+    "timeout": _STATUS,
+    "completed": _STATUS | _BILL | {"end_time", "duration", "price", "disconnected_by", "sip_code"},
+    "human": _DETECTED,
+    "machine": _DETECTED,
     "input": _LEG | {"dtmf", "speech"},
-    "notify": _LEG | {"payload"},
+    "notify": frozenset({"payload", "conversation_uuid", "timestamp"}),
     "record": frozenset(
         {"start_time", "end_time", "recording_url", "recording_uuid", "size", "conversation_uuid", "timestamp"}
     ),
