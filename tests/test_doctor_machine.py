@@ -156,10 +156,10 @@ def test_webhooks_in_the_clear_are_a_warning(patient: Patient) -> None:
 def test_a_report_is_told_in_three_ways() -> None:
     """As text with each fix, as JSON for programs, as a table that lets no markup through; failures set the code."""
     fine = Report("live", [Finding("a", "ok", "seen"), Finding("b", "warning", "hm", "mend")], 1.25)
-    assert (fine.exit_code, fine.summary()) == (0, "1 ok, 1 warning")
+    assert (fine.exit_code, fine.summary()) == (0, "healthy (1 ok, 1 warning)")
     assert repr(fine) == "✔ a\n! b: hm\n  Fix: mend"
     bad = Report("live", [Finding("<c>", "failure", "<script>", "do")], 0)
-    assert bad.exit_code == 1
+    assert (bad.exit_code, bad.summary()) == (1, "not healthy (1 failure)")
     assert "&lt;script&gt;" in bad._repr_html_()
     assert "<script>" not in bad._repr_html_()
     assert 'aria-label="failure"' in bad._repr_html_()

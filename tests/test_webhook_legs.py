@@ -148,7 +148,7 @@ def test_a_called_phone_is_no_caller(legs: Legs, store: Store, room: Room) -> No
     store.end_bridge(call.id, "hung up")
     legs.news("called", "completed", to=f"+{NUMBER}")  # the last news may come after the call's own end
     assert store.caller("called") is None
-    told = [event for event in store.events(room) if event.kind == "voice-events"]
+    told = [event for event in store.events(room) if event.kind == "called-phone"]
     assert [event.data["status"] for event in told] == ["started", "ringing", "answered", "completed"]
     assert {event.text.partition(":")[0] for event in told} == {"The called phone •••0123"}
     assert all(NUMBER not in f"{event}" for event in store.events())

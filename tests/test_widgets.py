@@ -20,8 +20,9 @@ from sipkit.lessons.sound import tone, voice
 from sipkit.phones import Heard
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
-from sipkit.widgets import CallPanel, EventLog, PhonePanel, Recording, RoomView, audio
+from sipkit.widgets import CallPanel, DirectCallPanel, EventLog, PhonePanel, Recording, RoomView, audio
 from sipkit.widgets.call_panel import CallView
+from sipkit.widgets.direct_call_panel import DirectCallView
 from sipkit.widgets.phone_panel import PhoneView
 from sipkit.widgets.phone_state import in_words
 from sipkit.widgets.receiver import Receiver
@@ -431,7 +432,7 @@ def test_an_unforeseen_exception_reaches_the_banner() -> None:
 
 def test_every_button_has_words(board: Switchboard) -> None:
     """An icon alone has no accessible name: each button says what it does, and more of it in its tooltip."""
-    panels = [CallPanel(board, "names"), PhonePanel(board), RoomView(board, "names")]
+    panels = [CallPanel(board, "names"), DirectCallPanel(board, "names"), PhonePanel(board), RoomView(board, "names")]
     buttons = [button for panel in panels for button in panel._buttons]
     assert all(isinstance(button, Button | FileUpload) for button in buttons)
     assert all(button.description and button.tooltip for button in buttons)
@@ -445,7 +446,7 @@ def test_colours_come_from_the_theme(path: Path) -> None:
     assert not re.search(r"#[0-9a-f]{3,8}\b|\brgba?\(|:\s*(?:white|black|red|green|gr[ae]y)\b", rules)
 
 
-VIEWS: list[Any] = [CallView, EventLog, PhoneView, Receiver, Recording, RoomFrame]
+VIEWS: list[Any] = [CallView, DirectCallView, EventLog, PhoneView, Receiver, Recording, RoomFrame]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)

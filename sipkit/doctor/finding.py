@@ -97,9 +97,10 @@ class Report:
         raise KeyError(check)
 
     def summary(self) -> str:
-        """How many findings of each kind, in words."""
+        """The verdict, and how many findings there are of each kind, in words."""
         counts = Counter(each.state for each in self.findings)
-        return ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
+        kinds = ", ".join(f"{counts[state]} {state}" for state in SIGNS if counts[state])
+        return f"{'healthy' if self.healthy else 'not healthy'} ({kinds})"
 
     def text(self) -> str:
         """Everything, what was seen included, for a terminal."""
@@ -128,7 +129,7 @@ class Report:
 
 
 def _row(finding: Finding) -> str:
-    cells = (finding.check, finding.seen, finding.fix)
     sign = f'<td><span role="img" aria-label="{finding.state}">{SIGNS[finding.state]}</span></td>'
-    told = "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in cells)
-    return f"<tr>{sign}{told}</tr>"
+    name = f'<td style="text-align: left; white-space: nowrap">{escape(finding.check)}</td>'
+    told = "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in (finding.seen, finding.fix))
+    return f"<tr>{sign}{name}{told}</tr>"

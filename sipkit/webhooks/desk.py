@@ -181,15 +181,16 @@ class Desk:
     def _note_called(self, event: Event) -> None:
         """Note news of a phone that a direct call rings: it has called nobody, so it is no caller of the conference."""
         call = self.store.call_to(event.to.lstrip("+"))
-        self._record_event(event, f"The called phone {mask_number(event.to)}", call.room_id if call else None)
+        who = f"The called phone {mask_number(event.to)}"
+        self._record_event(event, who, call.room_id if call else None, "called-phone")
 
-    def _record_event(self, event: Event, who: str, room_id: int | None) -> None:
+    def _record_event(self, event: Event, who: str, room_id: int | None, kind: str = "voice-events") -> None:
         text = f"{who}: {event.status or event.detail or 'news of another kind'}"
         if event.status and event.detail:
             text += f" ({event.detail})"
         if event.seconds:
             text += f", after {event.seconds} s"
-        self._record("voice-events", f"{text}.", event.about, room_id, event.status)
+        self._record(kind, f"{text}.", event.about, room_id, event.status)
 
     def _record(self, kind: str, text: str, call: Callback, room_id: int | None = None, status: str = "") -> None:
         data = {"leg": call.leg_uuid, "from": call.number} | ({"status": status} if status else {})

@@ -8,6 +8,7 @@ widget's own banner, because in JupyterLab the output of a handler goes nowhere 
 
 from sipkit.widgets.call_panel import CallPanel
 from sipkit.widgets.confirmation import Confirmation
+from sipkit.widgets.direct_call_panel import DirectCallPanel
 from sipkit.widgets.doctor_card import DoctorCard
 from sipkit.widgets.env_form import EnvForm
 from sipkit.widgets.event_log import EventLog
@@ -15,4 +16,14 @@ from sipkit.widgets.phone_panel import PhonePanel
 from sipkit.widgets.recording import Recording
 from sipkit.widgets.room_view import RoomView
 
-__all__ = ["CallPanel", "Confirmation", "DoctorCard", "EnvForm", "EventLog", "PhonePanel", "Recording", "RoomView"]
+__all__ = [
+    "CallPanel",
+    "Confirmation",
+    "DirectCallPanel",
+    "DoctorCard",
+    "EnvForm",
+    "EventLog",
+    "PhonePanel",
+    "Recording",
+    "RoomView",
+]

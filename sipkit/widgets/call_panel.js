@@ -1,10 +1,5 @@
 // The upper part of the call panel. It shows the traits of CallView and never changes them.
 
-const MODES = {
-  sandbox: "sandbox: free of charge",
-  live: "live: calls are billed",
-};
-
 function fact(list, name) {
   const row = add(list, "div", "sipkit-fact");
   add(row, "dt", "", name);
@@ -21,7 +16,7 @@ function fact(list, name) {
 function render({ model, el }) {
   const box = add(el, "section", "sipkit-view");
   box.setAttribute("aria-label", `Call panel of room ${model.get("room")}`);
-  const head = drawHead(box, model, { title: model.get("room"), states: CALL_WORDS, modes: MODES });
+  const head = drawHead(box, model, { title: model.get("room"), states: CALL_WORDS, modes: CALL_MODES });
   const facts = add(box, "dl", "sipkit-facts");
   const number = fact(facts, "Call this number");
   const pin = fact(facts, "and key this PIN, then #");

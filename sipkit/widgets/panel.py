@@ -9,6 +9,7 @@ from traitlets import directional_link
 
 from sipkit.switchboard import Switchboard
 from sipkit.widgets.call_state import CallState
+from sipkit.widgets.direct_call_state import DirectCallState
 from sipkit.widgets.phone_state import PhoneState
 from sipkit.widgets.refresh import Refresher
 
@@ -29,7 +30,7 @@ class Panel(VBox):  # type: ignore[misc]  # ipywidgets ships no types
     def __init__(
         self,
         board: Switchboard,
-        state: CallState | PhoneState,
+        state: CallState | DirectCallState | PhoneState,
         view: AnyWidget,
         buttons: dict[Button | FileUpload, frozenset[str]],
         children: Sequence[Widget],

@@ -8,6 +8,11 @@ const CALL_WORDS = {
   failed: "failed",
 };
 
+const CALL_MODES = {
+  sandbox: "sandbox: free of charge",
+  live: "live: calls are billed",
+};
+
 function add(parent, tag, className, text = "") {
   const node = document.createElement(tag);
   node.className = className;

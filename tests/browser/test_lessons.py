@@ -3,8 +3,10 @@
 SIPKIT_SCREENSHOTS=1 keeps the pictures of the README and the documentation.
 """
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import FrameLocator, Locator, Page, expect
@@ -143,6 +145,37 @@ def test_the_browser_is_the_phone_in_lesson_04(lab: str, page: Page) -> None:
     wait_page_silent(page, seconds=1)
     call.get_by_role("button", name="Hang up").click()
     expect(call.get_by_role("status")).to_have_text("no call", timeout=CALL_MS)
+
+
+def test_lesson_05_writes_the_settings_and_asks_the_doctor(lab: str, new_page: Pages) -> None:
+    """The form writes what is typed into `.env`, for its owner only, and keeps nothing; the doctor looks again."""
+    settings = Path(os.environ["SIPKIT_PROJECT_ROOT"]) / ".env"
+    assert not settings.exists()
+    page = new_page(viewport=WINDOW | {"height": 1100})  # the whole card in one picture
+    run_all(page, lab, "05-go-live.ipynb")
+    doctor = page.locator(".sipkit-panel", has=page.get_by_role("button", name="Examine again"))
+    expect(doctor).to_contain_text("healthy")
+    rows = doctor.locator("tr").count()
+    assert rows > 20
+    keep_picture(page, doctor, "lesson-05.png")
+
+    form = page.locator(".sipkit-panel", has=page.get_by_role("button", name="Write .env"))
+    secret = form.get_by_label("account: signature secret")
+    secret.fill("typed-once-and-gone")
+    form.get_by_role("button", name="Write .env").click()
+    try:
+        expect(form).to_contain_text("Written: SIGNATURE_SECRET.")
+        expect(secret).to_have_value("")
+        assert "SIGNATURE_SECRET=typed-once-and-gone" in settings.read_text("utf-8")
+        assert settings.stat().st_mode & 0o777 == 0o600
+    finally:
+        settings.unlink()
+    doctor.get_by_role("button", name="Examine again").click()
+    expect(doctor.get_by_role("button")).to_be_disabled()
+    expect(doctor.get_by_role("button")).to_be_enabled(timeout=CALL_MS)
+    assert doctor.locator("tr").count() == rows
+    agreed = page.locator(".sipkit-panel", has=page.get_by_role("button", name="Yes, place it"))
+    expect(agreed).to_contain_text("Confirmed.")
 
 
 def tile_hears(room: FrameLocator, hz: float) -> None:

@@ -1,6 +1,7 @@
 """The panels of a notebook where something is missing: the machine is another one, the room's port, the microphone.
 
-And the keys that a telephone has for the middle of a call. One JupyterLab shows all of it.
+And the keys that a telephone has for the middle of a call, and the yes that a billed call waits for. One JupyterLab
+shows all of it.
 """
 
 import json
@@ -40,10 +41,16 @@ JOIN = (
     "from sipkit.lessons import voice\nphone.call.click()\nphone.wait_for('answered')\n"
     "phone.phone.wait_until_heard(voice)\nphone.press(room.pin + '#')\ncallers = board.wait_for_callers(room, 1)"
 )
+DIRECT = (
+    "from sipkit.widgets import DirectCallPanel\n"
+    "Switchboard.mode = property(lambda board: 'live')  # to be asked, as live\nDirectCallPanel(board, 'annex')"
+)
+NUMBER = "12025550123"
 NOTEBOOKS = {
     "afar": [BOARD, PHONE, ROOM.format("annex")],
     "here": [BOARD, PHONE, ROOM.format("cut off"), ROOM.format("slow")],
     "keys": [BOARD, BRIDGE, PHONE, JOIN],
+    "direct": [BOARD, DIRECT],
 }
 
 
@@ -217,3 +224,34 @@ def test_keys_are_pressed_in_the_middle_of_a_call(jupyter: Jupyter, new_page: Pa
     expect(page.get_by_role("region", name="Sandbox phone").get_by_role("status")).to_have_text("answered")
     expect(receiver(page)).to_have_attribute("data-state", "talking")
     wait_page_plays(page, ROOM_HZ)
+
+
+def test_a_direct_call_waits_for_its_yes(jupyter: Jupyter, new_page: Pages) -> None:
+    """A number is typed and called: what would be billed is asked first, a No places nothing, a Yes rings the phone."""
+    page = new_page()
+    run_all(page, jupyter.address, "direct.ipynb")
+    info = launcher.read(jupyter.home / "sandbox")
+    assert info is not None
+    lab = Lab(info)
+    panel = page.locator(".sipkit-panel", has=page.get_by_role("region", name="Direct call from room annex"))
+    number, question = panel.get_by_role("textbox"), panel.get_by_role("alert").first
+
+    def press(name: str) -> None:
+        panel.get_by_role("button", name=re.compile(rf"(^|\W){name}$")).click()
+
+    try:
+        rung = lab.ask("POST", "/phones/expect", json={"number": NUMBER}).json()
+        for answer, state in (("No", "no call"), ("Yes, place it", "the phone is called")):
+            number.fill(f"+{NUMBER}")
+            press("Call")
+            expect(question).to_have_text(f"This places a real, billed call to +{NUMBER}.")
+            expect(number).to_have_value("")
+            assert lab.ask("GET", f"/phones/{rung['id']}").json()["state"] == "waiting"
+            press(answer)
+            expect(panel.get_by_role("status")).to_have_text(state, timeout=CALL_MS)
+            expect(question).to_be_hidden()
+        expect(panel).to_contain_text("The called phone •••0123: answered", timeout=CALL_MS)
+        press("Hang up")
+        expect(panel.get_by_role("status")).to_have_text("no call", timeout=CALL_MS)
+    finally:
+        lab.close()
