@@ -208,6 +208,18 @@ class SandboxPhone:
         """
         return _wait_until_heard(lambda: self.heard, predicate, timeout)
 
+    def hold(self) -> None:
+        """Hold the call: the phone neither hears nor says anything until `resume` (re-INVITE, RFC 3264 section 8.4).
+
+        Raises:
+            SandboxError: There is no call, or the far end refuses.
+        """
+        self._do("hold", {})
+
+    def resume(self) -> None:
+        """Take the call up again; raises as `hold` does."""
+        self._do("resume", {})
+
     def hang_up(self) -> None:
         """End the call; does nothing if it has ended."""
         self._do("hang-up", {})

@@ -16,7 +16,7 @@ from tests.standins.lab import Lab, wait_for
 SCHEMAS = Path(__file__).parent.parent / "schemas"
 FILES = {
     **dict.fromkeys(("started", "ringing"), "coming"),
-    **dict.fromkeys(("cancelled", "disconnected", "timeout"), "ended"),
+    **dict.fromkeys(("cancelled", "timeout"), "ended"),
     **dict.fromkeys(("unanswered", "rejected", "failed"), "refused"),
     **dict.fromkeys(("human", "machine"), "detection"),
 }

@@ -17,7 +17,7 @@ from sipkit.sandbox.media.g711 import FRAME, LAWS, RATE, SILENCE, Samples, decod
 from sipkit.sandbox.media.hearing import Hearing
 from sipkit.sandbox.media.jitter import JitterBuffer
 from sipkit.sandbox.media.source import Source
-from sipkit.sandbox.sip.sdp import Audio
+from sipkit.sandbox.sip.sdp import ZEROS, Audio
 from sipkit.sandbox.sip.transport import LOOPBACK
 
 QUIET = np.zeros(FRAME, dtype=np.int16)
@@ -179,6 +179,7 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         self._digits_sent: asyncio.Future[None] | None = None
         self._transit: float | None = None
         self.held = False
+        self._dumb = False
         self.port = 0
         self.law = 0
         self.sent = 0
@@ -192,16 +193,20 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         await loop.create_datagram_endpoint(lambda: self, local_addr=(LOOPBACK, 0))
 
     def connect(self, remote: Audio, host: str) -> None:
-        """Send to the peer's description, in its first G.711 law."""
+        """Send to the peer's description, in its first G.711 law; follow a later one (RFC 3264 section 8).
+
+        The peer holds: nothing is sent. It says that it sends nothing: nothing is heard of it. It moves: the audio
+        goes there. An address of zeros (how RFC 2543 held) moves nothing.
+        """
+        self.held = remote.holds
+        self._dumb = remote.direction in ("recvonly", "inactive")
         number, law = next(iter(remote.laws.items()))
         self._audio_type, self._law, self._dtmf_type = number, law, remote.dtmf
         self.law = LAWS.index(law)
-        self._announced = self._peer = (host, remote.port)
+        if remote.host != ZEROS and (host, remote.port) != self._announced:
+            self._announced = self._peer = (host, remote.port)
+            self._latched = False
         self.heard_at = time.monotonic()
-
-    def hold(self, on: bool) -> None:
-        """Send nothing, or again: the peer is on hold (RFC 3264 section 8.4)."""
-        self.held = on
 
     def close(self) -> None:
         """Leave the conference and close the socket."""
@@ -257,6 +262,8 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         payload = data[start : len(data) - data[-1]] if first & 0x20 else data[start:]
         now = time.monotonic()
         self.heard_at = now
+        if self._dumb:
+            return
         if kind == self._dtmf_type:
             digit = self._digits_in.receive(payload, timestamp)
             if digit is not None and self._on_digit is not None:
@@ -296,8 +303,8 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         return self._buffer.take() or SILENCE[LAWS[self.law]]
 
     def send(self, payload: bytes) -> None:
-        """Send this tick's packet: audio, or the digit that is on."""
-        if self._socket is None or self._peer is None or self.held:
+        """Send this tick's packet: audio, or the digit that is on; nothing while the peer holds."""
+        if self._socket is None or self._peer is None:
             return
         kind, timestamp = self._audio_type, self._timestamp
         if self._digits_out.busy:
@@ -309,11 +316,15 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
                 kind, timestamp = self._dtmf_type, self._event_timestamp
             if not self._digits_out.busy and self._digits_sent is not None and not self._digits_sent.done():
                 self._digits_sent.set_result(None)
+        self._timestamp = self._timestamp + FRAME & 0xFFFFFFFF
+        if self.held:
+            # The clock runs on and digits are spent; what comes after the hold begins anew (RFC 3550 section 5.1).
+            self._marker = 0x80
+            return
         header = _HEADER.pack(0x80, self._marker | kind, self._sequence, timestamp, self._ssrc)
         self._socket.sendto(header + payload, self._peer)
         self._marker = 0
         self._sequence = self._sequence + 1 & 0xFFFF
-        self._timestamp = self._timestamp + FRAME & 0xFFFFFFFF
         self.sent += 1
 
     async def send_digits(self, digits: str) -> None:

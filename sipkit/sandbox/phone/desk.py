@@ -15,6 +15,7 @@ from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.phone.line import Carrier, Line
 from sipkit.sandbox.phone.softphone import BUSY, Manners, Softphone
 from sipkit.sandbox.sip.agent import OnMessage, UserAgent
+from sipkit.sandbox.sip.call import CallFailed
 from sipkit.sandbox.sip.digest import DigestClient, DigestServer
 from sipkit.sandbox.sip.incoming import IncomingCall
 from sipkit.sandbox.trace import Trace
@@ -80,6 +81,8 @@ class PhoneDesk:
             web.post(phone + "/tone", self._sound),
             web.post(phone + "/play", self._play),
             web.post(phone + "/listen", self._listen),
+            web.post(phone + "/hold", self._hold),
+            web.post(phone + "/resume", self._hold),
             web.post(phone + "/hang-up", self._hang_up),
             web.get(phone + "/recording", self._recording),
             web.post(phone + "/receiver", self._lift),
@@ -166,6 +169,14 @@ class PhoneDesk:
             raise web.HTTPBadRequest(reason=f"silence and timeout are seconds up to {LONGEST_LISTEN:g}")
         if not await phone.listen(silence, timeout):
             raise web.HTTPRequestTimeout(reason="nothing was heard, or it did not end, in time")
+        return web.json_response(phone.describe())
+
+    async def _hold(self, request: web.Request) -> web.Response:
+        phone = self._find(request)
+        try:
+            await phone.hold(request.path.endswith("/hold"))
+        except CallFailed as error:
+            raise web.HTTPConflict(reason=str(error)) from None
         return web.json_response(phone.describe())
 
     async def _hang_up(self, request: web.Request) -> web.Response:

@@ -102,6 +102,17 @@ class Softphone:
         call.accept(sdp.answer(call.remote_media, LOOPBACK, self.audio.port))
         self._talk(call.remote_media)
 
+    async def hold(self, on: bool) -> None:
+        """Hold the far end, or resume. On hold the phone says nothing: it has no music.
+
+        Raises:
+            CallFailed: there is no call, or the far end refuses.
+        """
+        if self._call is None or self.state != "answered":
+            raise CallFailed(481, "The phone is in no call")
+        await self._call.turn("sendonly" if on else "sendrecv")
+        self.audio.held = on
+
     async def hang_up(self) -> None:
         """Hang up, at any time."""
         if self.state == "waiting":
@@ -205,7 +216,9 @@ class Softphone:
             await self._over(reason)
 
     def _talk(self, remote: sdp.Audio) -> None:
+        assert self._call is not None
         self.audio.connect(remote, media_host(remote))
+        self._call.on_turn = self.audio.connect
         self._mixer.add(self.audio)
         self._enter("answered")
 

@@ -153,7 +153,7 @@ class UserAgent:
     def _acknowledged(self, request: Request) -> None:
         call = self._call_of(request)
         if call is not None:
-            call.acknowledged()
+            call.acknowledged(request.body)
 
     def _call_of(self, request: Request) -> Call | None:
         tag = tag_of(request, "To")

@@ -5,10 +5,12 @@ side. It knows SDP but owns no media: its user passes descriptions in and reads 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sipmessage import URI, Address, CSeq, MediaType, Parameters, Request, Via
+from sipmessage import URI, Address, CSeq, MediaType, Parameters, Request, Response, Via
 
 from sipkit.sandbox.sip import sdp
 from sipkit.sandbox.sip.message import (
@@ -58,10 +60,10 @@ class Call:
         self.remote_tag: str | None = None
         self.state: CallState = "calling"
         self.remote_media: sdp.Audio | None = None
-        self.held = False
-        self.on_hold: Callable[[bool], None] | None = None
-        """Told when the peer holds the call, and when it resumes."""
-        self._remote_direction: sdp.Direction = "sendrecv"
+        self.on_turn: Callable[[sdp.Audio, str], None] | None = None
+        """Told each later description of the peer's, and where it wants its audio: it holds, resumes or moves."""
+        self._offered = False
+        """Our last 200 made an offer, whose answer comes with the ACK."""
         self._local_sdp = b""
         self._local = self._remote = ""  # From and To values of requests we send, as they travel
         self._target: URI | None = None
@@ -150,7 +152,7 @@ class Call:
             self._agent.transactions.refuse(transaction, 405, Allow=ALLOW)
 
     def _reinvited(self, transaction: ServerTransaction) -> None:
-        """Answer a re-INVITE with the description in force: it may move the peer's target, hold, and resume."""
+        """Answer a re-INVITE (RFC 3261 section 14.2): the peer moves its target or its audio, holds, or resumes."""
         if self.state != "answered":
             self._agent.transactions.refuse(transaction, 491)
             return
@@ -165,31 +167,84 @@ class Call:
         except sdp.UnsupportedMedia:
             self._agent.transactions.refuse(transaction, 488)
             return
+        Call.acknowledged(self)  # who goes on has had our last answer; its ACK was lost
         self._target = target
-        if offer is not None:
-            self._turn(offer)
+        ours = sdp.parse(self._local_sdp)
+        self._offered = offer is None
+        if offer is None:
+            # Whoever asks without an offer may want to resume: a direction that was held is offered anew.
+            self._local_sdp = sdp.revise(self._local_sdp, replace(ours, direction="sendrecv"))
+        else:
+            self._local_sdp = sdp.revise(self._local_sdp, sdp.answer(offer, ours.host, ours.port))
+            self._turned(offer)
         response = make_response(transaction.request, 200)
         response.contact = [self._contact(self._agent.name)]
         response.content_type = SDP
         response.body = self._local_sdp
+        transaction.on_unacknowledged = lambda: self._agent.spawn(self._bye())
         transaction.respond(response)
         self._unacknowledged = transaction
 
-    def _turn(self, offer: sdp.Audio) -> None:
-        """Follow the direction of a new offer (RFC 3264 section 8.4); the same direction changes nothing."""
-        if offer.direction != self._remote_direction:
-            self._remote_direction = offer.direction
-            self._local_sdp = sdp.redirect(self._local_sdp, offer.direction)
-        if offer.holds != self.held:
-            self.held = offer.holds
-            if self.on_hold is not None:
-                self.on_hold(self.held)
+    def _turned(self, remote: sdp.Audio) -> None:
+        self.remote_media = remote
+        if self.on_turn is not None:
+            self.on_turn(remote, media_host(remote))
 
-    def acknowledged(self) -> None:
-        """An ACK for a 2xx of ours arrived."""
+    def acknowledged(self, body: bytes = b"") -> None:
+        """An ACK for a 2xx of ours arrived; where that 2xx made the offer, ``body`` is its answer."""
         if self._unacknowledged is not None:
             self._unacknowledged.acknowledged()
             self._unacknowledged = None
+        if self._offered and body:
+            self._offered = False
+            with contextlib.suppress(sdp.UnsupportedMedia):  # then all stays as it was
+                self._turned(sdp.parse(body))
+
+    # Re-INVITEs of ours -----------------------------------------------------------------------------------------
+
+    async def turn(self, direction: sdp.Direction) -> None:
+        """Offer another direction: ``sendonly`` holds the peer, ``sendrecv`` resumes (RFC 3264 section 8.4).
+
+        Raises:
+            CallFailed: it was refused, and all stays as it was; after 408 and 481 the call is over (RFC 3261
+                section 14.1).
+        """
+        body = sdp.revise(self._local_sdp, replace(sdp.parse(self._local_sdp), direction=direction))
+        response = await self._reinvite(body)
+        if response is None or response.code in (408, 481):
+            await self._bye()
+            raise CallFailed(408, "Request Timeout")
+        if response.code >= 300:
+            raise CallFailed(response.code, response.phrase)
+        self._local_sdp = body
+        self._turned(sdp.parse(response.body))
+
+    async def _reinvite(self, body: bytes) -> Response | None:
+        """Send a re-INVITE; returns its final answer, acknowledged, or None when none came."""
+        request = self._request("INVITE")
+        request.contact = [self._contact(self._agent.name)]
+        request.headers.set("Allow", ALLOW)
+        request.content_type = SDP
+        request.body = body
+        answered: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
+
+        def responded(response: Response) -> None:
+            if 200 <= response.code < 300:
+                acknowledgement = self._request("ACK")
+                acknowledgement.cseq = CSeq(sequence=request.cseq.sequence, method="ACK")
+                self._agent.send(acknowledgement, self._agent.reachable(self._flow, self._target))
+            if response.code >= 200 and not answered.done():
+                answered.set_result(response)
+
+        def timed_out() -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        where = self._agent.reachable(self._flow, self._target)
+        self._agent.transactions.request(request, where, responded, timed_out)
+        over: set[asyncio.Future[Any]] = {answered, self.ended}
+        await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+        return answered.result() if answered.done() else None
 
 
 async def first_of(*futures: "asyncio.Future[Any]", timeout: float) -> None:

@@ -85,9 +85,9 @@ class IncomingCall(Call):
             self._transaction.respond(make_response(self.invite, 487, to_tag=self.local_tag))
             self._end("cancelled")
 
-    def acknowledged(self) -> None:
+    def acknowledged(self, body: bytes = b"") -> None:
         """The ACK arrived: the call stands."""
-        super().acknowledged()
+        super().acknowledged(body)
         if not self.answered.done():
             self.answered.set_result(None)
 

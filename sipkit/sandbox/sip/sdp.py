@@ -11,6 +11,8 @@ Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 STATIC: dict[int, Law] = {0: "PCMU", 8: "PCMA"}
 PAYLOAD_TYPES: dict[Law, int] = {"PCMU": 0, "PCMA": 8}
 TELEPHONE_EVENT = 101
+ZEROS = "0.0.0.0"  # noqa: S104 - read, not bound
+"""Where a description of RFC 2543 sends audio that it does not want."""
 _MIRROR: dict[str, Direction] = {
     "sendrecv": "sendrecv",
     "sendonly": "recvonly",
@@ -47,14 +49,15 @@ class Audio:
     @property
     def holds(self) -> bool:
         """Does this side want to hear nothing (RFC 3264 section 8.4, with RFC 2543's address of zeros)?"""
-        return self.direction in ("sendonly", "inactive") or self.host == "0.0.0.0"  # noqa: S104 - read, not bound
+        return self.direction in ("sendonly", "inactive") or self.host == ZEROS
 
-    def serialize(self, session_id: int | None = None) -> bytes:
-        """Print the session description."""
+    def serialize(self, session_id: int | None = None, version: int | None = None) -> bytes:
+        """Print the session description; without numbers it is the first of a new session."""
         number = session_id if session_id is not None else int(time.time() * 1000)
         media = list(self.others)
         media.insert(self.audio_index, self._audio_lines())
-        head = f"v=0\r\no=- {number} {number} IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
+        origin = f"o=- {number} {number if version is None else version} IN IP4 {self.host}"
+        head = f"v=0\r\n{origin}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
         return (head + "".join(media)).encode()
 
     def _audio_lines(self) -> str:
@@ -78,10 +81,13 @@ def answer(remote: Audio, host: str, port: int) -> Audio:
     return replace(remote, host=host, port=port, laws={number: law}, direction=_MIRROR[remote.direction])
 
 
-def redirect(body: bytes, remote: Direction) -> bytes:
-    """Return our description with its direction mirroring the peer's, as a new version (RFC 3264 sections 6.1, 8)."""
-    body = re.sub(rb"a=(?:sendrecv|sendonly|recvonly|inactive)(?=\r\n)", f"a={_MIRROR[remote]}".encode(), body)
-    return re.sub(rb"(?m)^(o=\S+ \d+) (\d+)", lambda o: o[1] + b" %d" % (int(o[2]) + 1), body, count=1)
+def revise(body: bytes, media: Audio) -> bytes:
+    """Return our description as it shall be now: in its next version if that changes it (RFC 3264 section 8)."""
+    origin = re.search(rb"(?m)^o=\S+ (\d+) (\d+)", body)
+    assert origin is not None  # we wrote it
+    number, version = int(origin[1]), int(origin[2])
+    same = media.serialize(number, version)
+    return body if same == body else media.serialize(number, version + 1)
 
 
 def parse(body: bytes) -> Audio:

@@ -120,6 +120,7 @@ class SipGateway:
                 await call.place()
             assert call.remote_media is not None
             audio.connect(call.remote_media, media_host(call.remote_media))
+            call.on_turn = audio.connect
             self._mixer.add(audio)
             audio.join(self._conferences.of(session.session_id))
             self._router.say(session.session_id, stream_id, audio)

@@ -59,6 +59,8 @@ def read_call(body: JsonObject, account: Account) -> CallWish:
         endpoint = read_endpoint(to[0])
     except InvalidEndpoint as error:
         raise bad("to", str(error)) from None
+    if endpoint.socket is not None and "content-type" not in to[0]:
+        raise bad("to", "content-type is required.")
     try:
         caller = account.caller_id(_from(body.get("from")), any_number=body.get("random_from_number") is True)
     except InvalidEndpoint as error:

@@ -117,10 +117,10 @@ class Callbacks:
     async def _try(self, webhook: Webhook, fields: JsonObject, leg: str, attempts: int) -> tuple[str, bytes]:
         """Send until it is taken, refused, or tried often enough; returns content type and body."""
         failure, habits = "", self.desk.habits
-        token = self._token(webhook, fields)
+        token = self.token(webhook, fields)
         for attempt in range(1, attempts + 1):
             if attempt > 1 and not habits.retry_keeps_token:
-                token = self._token(webhook, fields)
+                token = self.token(webhook, fields)
             try:
                 status, kind, body = await self._send_as_often(webhook, fields, leg, attempt, token)
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -193,7 +193,7 @@ class Callbacks:
                 **({"unlisted": names} if (names := unlisted(fields)) else {}),
             )
 
-    def _token(self, webhook: Webhook, fields: JsonObject) -> str:
+    def token(self, webhook: Webhook, fields: JsonObject) -> str:
         """Sign a request; empty for an application that wants none signed."""
         if not webhook.signed:
             return ""

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipkit.sandbox.account.limits import Limits
@@ -18,6 +19,7 @@ from sipkit.sandbox.voice.callbook import CallBook
 from sipkit.sandbox.voice.leg import VoiceLeg
 from sipkit.sandbox.voice.leg_parts import WebhookName
 from sipkit.sandbox.voice.outbound import Dial, Endpoint, InvalidEndpoint
+from sipkit.sandbox.voice.socket_call import SocketCall
 from sipkit.sandbox.voice.steps import Steps
 
 if TYPE_CHECKING:
@@ -31,11 +33,13 @@ class Exchange:
     Attributes:
         agent: places the calls.
         carrier: where phones are; None as long as nobody told.
+        authority: file of the sandbox's certificate authority.
     """
 
     agent: UserAgent
     numbers: Numbers
     limits: Limits
+    authority: Path
     book: CallBook = field(default_factory=CallBook)
     carrier: Carrier | None = None
     over: dict[str, "asyncio.Future[None]"] = field(default_factory=dict)
@@ -113,13 +117,28 @@ class Calls:
 
     def place(self, endpoint: Endpoint, caller: str, **more: Any) -> VoiceLeg:
         """Begin a call; returns at once. ``more`` is what `VoiceLeg` takes."""
-        dial = Dial(self._exchange.agent, self._exchange.carrier, endpoint, caller)
-        leg = VoiceLeg(self.voice, dial, endpoint.shown, **more)
-        dial.on_hold = leg.audio.hold
+        call = self._call(endpoint, caller)
+        leg = VoiceLeg(self.voice, call, endpoint.shown, **more)
+        if isinstance(call, Dial):
+            call.on_turn = leg.audio.connect
         self._exchange.over[leg.uuid] = asyncio.get_running_loop().create_future()
         self.book.begin(self.voice.application_id, leg)
         self._exchange.agent.spawn(self._live(leg))
         return leg
+
+    def _call(self, endpoint: Endpoint, caller: str) -> Dial | SocketCall:
+        exchange = self._exchange
+        if endpoint.socket is None:
+            return Dial(exchange.agent, exchange.carrier, endpoint, caller)
+
+        def token(uri: str) -> str:
+            event = self.voice.webhook("event")
+            application, signed = self.voice.application_id, event is None or event.signed
+            # Assumed: the claims of a webhook that is got, without parameters beyond the URI's own.
+            return self.voice.callbacks.token(Webhook(uri, "GET", application=application, signed=signed), {})
+
+        spawn = exchange.agent.spawn
+        return SocketCall(endpoint.socket, caller, token, exchange.authority, spawn, self.voice.trace)
 
     async def live(self, leg: VoiceLeg) -> None:
         """Let a leg that was called live, in the book."""

@@ -13,11 +13,11 @@ from sipkit.sandbox.media.fetched import fetch_sound
 from sipkit.sandbox.media.source import Pcm
 from sipkit.sandbox.voice import ncco
 from sipkit.sandbox.voice.answered import greet
-from sipkit.sandbox.voice.callbacks import Webhook
+from sipkit.sandbox.voice.callbacks import CallbackFailed, JsonObject, Webhook
 from sipkit.sandbox.voice.calls import Calls
 from sipkit.sandbox.voice.conversation import Conversation
 from sipkit.sandbox.voice.leg_parts import WebhookName, timestamp
-from sipkit.sandbox.voice.outbound import InvalidEndpoint, read_endpoint
+from sipkit.sandbox.voice.outbound import Endpoint, InvalidEndpoint, read_endpoint
 
 if TYPE_CHECKING:
     from sipkit.sandbox.voice.leg import VoiceLeg
@@ -46,7 +46,7 @@ class Connector:
             raise ncco.InvalidNcco("machine detection of connect is not in the sandbox")
         try:
             endpoint = read_endpoint(wanted.endpoint)
-            caller = self._calls.caller_id(wanted.from_, any_number=wanted.random_from_number)
+            caller = self._caller(leg, wanted, endpoint)
             self._calls.take()
         except (InvalidEndpoint, LimitExceeded) as error:
             raise ncco.InvalidNcco(f"connect: {error}") from None
@@ -72,16 +72,28 @@ class Connector:
         )
         legs.append(called)
         try:
-            if wanted.ringback_url is not None:
-                leg.audio.play(Pcm(await fetch_sound(wanted.ringback_url), loop=0))
+            if (ringback := wanted.ringback_url or endpoint.ringback) is not None:
+                leg.audio.play(Pcm(await fetch_sound(ringback), loop=0))
             await self._calls.finished(called)
         finally:
             leg.audio.stop_playing()
             leg.part()
             called.end("the leg that called it is gone")
-        if wanted.synchronous and called.answered_at is None:
-            return await self._tell(leg, called, wanted)
+        if not wanted.synchronous:
+            return None
+        if called.answered_at is None:
+            return await self._tell(leg, wanted, called.told)
+        if called.kind == "websocket" and called.told.get("disconnected_by") == "user":
+            # Documented: told of in synchronous mode only, and without a direction. Assumed: after `completed`.
+            fields = {"headers": called.told["headers"], **called.identity(), "status": "disconnected"}
+            return await self._tell(leg, wanted, fields)
         return None
+
+    def _caller(self, leg: "VoiceLeg", wanted: ncco.Connect, endpoint: Endpoint) -> str:
+        """Return the number shown: a WebSocket needs none (guide "WebSockets"; assumed: it is told the leg's own)."""
+        if endpoint.socket is not None and wanted.from_ is None and not wanted.random_from_number:
+            return leg.caller
+        return self._calls.caller_id(wanted.from_, any_number=wanted.random_from_number)
 
     @staticmethod
     def _event(leg: "VoiceLeg", wanted: ncco.Connect) -> Webhook | None:
@@ -101,16 +113,18 @@ class Connector:
 
         return find
 
-    async def _tell(self, leg: "VoiceLeg", called: "VoiceLeg", wanted: ncco.Connect) -> Any:
-        """Tell synchronously that the endpoint was not reached."""
+    async def _tell(self, leg: "VoiceLeg", wanted: ncco.Connect, fields: JsonObject) -> Any:
+        """Tell synchronously that the endpoint was not reached, or closed its WebSocket.
+
+        Where the event URL and the fallback fail, that is an error event, and the next action follows.
+        """
         webhook = self._event(leg, wanted)
         if webhook is None:
             return None
-        fields = {
-            "headers": {},
-            **called.identity(),
-            "status": called.state,
-            "direction": "outbound",
-            "timestamp": timestamp(),
-        }
-        return await leg.voice.callbacks.fetch(webhook, fields, leg=called.uuid)
+        fields = {**fields, "timestamp": timestamp()}
+        fallback = leg.webhook("fallback")
+        try:
+            return await leg.voice.callbacks.fetch(webhook, fields, leg=fields["uuid"], fallback=fallback)
+        except CallbackFailed as failure:
+            leg.error(str(failure))
+            return None

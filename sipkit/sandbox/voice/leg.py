@@ -29,7 +29,6 @@ from sipkit.sandbox.voice.leg_parts import (
     WebhookName,
     outcome,
     timestamp,
-    why,
 )
 from sipkit.sandbox.voice.recording import Recorder
 from sipkit.sandbox.voice.steps import Steps
@@ -209,12 +208,12 @@ class VoiceLeg(LegControl):
             self._failure = (*outcome(error.code), error.code)
             return
         except TimeoutError:
-            # Vonage's "timeout": the ringing timer ran out; the call is cancelled.
-            self._failure = ("timeout", None, None)
+            # Vonage's "timeout": the ringing timer ran out; the call is cancelled. Of a WebSocket it is "unanswered".
+            self._failure = ("unanswered" if self.kind == "websocket" else "timeout", None, None)
             await call.hang_up()
             return
-        assert call.remote_media is not None
-        self.audio.connect(call.remote_media, media_host(call.remote_media))
+        if call.remote_media is not None:  # a WebSocket carries its sound itself
+            self.audio.connect(call.remote_media, media_host(call.remote_media))
         self._answered()
         try:
             if self._script is not None:
@@ -283,7 +282,7 @@ class VoiceLeg(LegControl):
         self.ended_at = datetime.now(UTC)
         if self.answered_at is None:
             status, detail, code = self._failure or ("cancelled" if how == "cancelled" else "failed", None, None)
-            self._status(status, **why(status, detail, code))
+            self._status(status, **self._why(status, detail, code))
             return
         seconds = max(1, round((self.ended_at - self.answered_at).total_seconds()))
         self.rate, self.price, self.network = RATE, f"{float(RATE) * seconds / 60:.8f}", NETWORK
@@ -296,5 +295,5 @@ class VoiceLeg(LegControl):
             price=self.price,
             network=self.network,
             disconnected_by="user" if how == "remote BYE" else "platform",
-            **why("completed", None, 200 if self.direction == "outbound" and self.kind != "websocket" else None),
+            **self._why("completed", None, 200 if self.direction == "outbound" else None),
         )

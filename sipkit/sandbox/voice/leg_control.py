@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from sipkit.sandbox.media.fetched import fetch_sound
 from sipkit.sandbox.media.leg import RtpLeg
+from sipkit.sandbox.media.pcm_leg import tell_digit
 from sipkit.sandbox.media.source import Pcm, Source
 from sipkit.sandbox.voice.callbacks import JsonObject, Webhook
 from sipkit.sandbox.voice.leg_news import LegNews
 from sipkit.sandbox.voice.leg_parts import Call, Voice, WebhookName, timestamp
+from sipkit.sandbox.voice.socket_call import SocketCall
 
 
 class LegControl(LegNews):
@@ -25,7 +27,8 @@ class LegControl(LegNews):
         super().__init__(voice, call, endpoint, webhook, conversation_uuid)
         self.on_digit: set[Callable[[str], None]] = set()
         self._listener: Webhook | None = None
-        self.audio = RtpLeg(f"voice:{self.uuid}", on_digit=self._digit)
+        name = f"voice:{self.uuid}"
+        self.audio = call.carry(name) if isinstance(call, SocketCall) else RtpLeg(name, on_digit=self._digit)
 
     @property
     def muted(self) -> bool:
@@ -93,6 +96,7 @@ class LegControl(LegNews):
         self.voice.trace.emit("dtmf", leg=self.uuid, digit=digit)
         for each in list(self.on_digit):
             each(digit)
+        tell_digit(self.audio, digit)
         if self._listener is not None:
             # The shape of the synchronous input with one digit: no document shows the asynchronous one (assumed).
             told = {"dtmf": {"digits": digit, "timed_out": False}, **self.identity(), "timestamp": timestamp()}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sipkit.sandbox.voice.callbacks import EventQueue, JsonObject, Webhook
-from sipkit.sandbox.voice.leg_parts import Call, Voice, WebhookName, second, timestamp
+from sipkit.sandbox.voice.leg_parts import Call, Voice, WebhookName, second, timestamp, why
 from sipkit.sandbox.voice.recording import RecordingEnd
 
 
@@ -33,6 +33,8 @@ class LegNews:
         self._call = call
         self._events = EventQueue(voice.callbacks, self.uuid)
         self._reason = ""
+        self.told: JsonObject = {}
+        """The last status as the application was told it."""
         self._writing: set[asyncio.Task[None]] = set()
 
     @property
@@ -120,9 +122,14 @@ class LegNews:
         self.voice.trace.emit(
             "leg", leg=self.uuid, state=status, endpoint=self.kind, call_id=self._call.call_id, reason=self._reason
         )
-        headers = self._call.custom_headers if self.kind == "sip" else {}
+        headers = self._call.custom_headers if self.kind in ("sip", "websocket") else {}
         direction = {"status": status, "direction": self.direction}
-        self.tell({"headers": headers, **self.identity(), **direction, **more, "timestamp": timestamp()})
+        self.told = {"headers": headers, **self.identity(), **direction, **more, "timestamp": timestamp()}
+        self.tell(self.told)
+
+    def _why(self, status: str, detail: str | None, code: int | None) -> JsonObject:
+        """Return the reason of the last event; that of a WebSocket has none (guide "WebSockets", fallback options)."""
+        return {} if self.kind == "websocket" else why(status, detail, code)
 
     def error(self, reason: str) -> None:
         """Tell the event URL what went wrong, as the platform's error event does."""

@@ -1,4 +1,4 @@
-"""Calls the platform places: to the carrier's phones, and to SIP endpoints on this machine.
+"""Calls the platform places: to the carrier's phones, and to SIP and WebSocket endpoints on this machine.
 
 A phone's INVITE goes to the sandbox's carrier with digest credentials; a ``sip:`` endpoint is called at the port of
 its URI, over UDP, TCP or TLS (Voice API, "Endpoints"). The sandbox calls nobody outside this machine: such an
@@ -19,6 +19,7 @@ from sipkit.sandbox.sip import transport as wire
 from sipkit.sandbox.sip.agent import UserAgent
 from sipkit.sandbox.sip.call import CallFailed
 from sipkit.sandbox.sip.outgoing import OutgoingCall
+from sipkit.sandbox.voice.socket_wish import SocketWish, read_socket
 
 JsonObject = dict[str, Any]
 
@@ -47,11 +48,13 @@ class Endpoint:
 
     Attributes:
         shown: as the REST API shows it.
-        number: of a phone; empty for a SIP endpoint.
-        uri: of a SIP endpoint; empty for a phone.
+        number: of a phone; empty for any other endpoint.
+        uri: of a SIP endpoint; empty for any other.
+        socket: the WebSocket to open; None for any other endpoint.
         headers: custom headers of the INVITE, with their X-.
         dtmf_answer: digits sent once a phone answers; "p" is a pause of half a second.
         on_answer: URL of the document executed on the called leg before it is connected.
+        ringback: URL of what the caller hears until then.
     """
 
     shown: JsonObject
@@ -60,6 +63,8 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict)
     dtmf_answer: str = ""
     on_answer: str | None = None
+    ringback: str | None = None
+    socket: SocketWish | None = None
 
 
 def read_endpoint(wish: Any) -> Endpoint:
@@ -75,7 +80,13 @@ def read_endpoint(wish: Any) -> Endpoint:
             return _phone(wish)
         case "sip":
             return _sip(wish)
-        case "app" | "vbc" | "websocket" as kind:
+        case "websocket":
+            try:
+                socket = read_socket(wish)
+            except ValueError as error:
+                raise InvalidEndpoint(str(error)) from None
+            return Endpoint(socket.shown, socket=socket)
+        case "app" | "vbc" as kind:
             raise InvalidEndpoint(f"type {kind} is not in the sandbox")
     raise InvalidEndpoint("type must be phone, sip, app, websocket or vbc")
 
@@ -86,10 +97,19 @@ def _phone(wish: JsonObject) -> Endpoint:
         raise InvalidEndpoint("number must be 7 to 15 digits")
     if not isinstance(digits, str) or set(digits) - set("0123456789*#p"):
         raise InvalidEndpoint("dtmfAnswer must be of 0-9 * # p")
-    url = on_answer.get("url") if isinstance(on_answer, dict) else None
-    if on_answer is not None and not (isinstance(url, str) and url.startswith(("http://", "https://"))):
+    given = {} if on_answer is None else on_answer
+    url = given.get("url") if isinstance(given, dict) else None
+    if on_answer is not None and not _is_url(url):
         raise InvalidEndpoint("onAnswer needs url, an http or https URL")
-    return Endpoint({"type": "phone", "number": number}, number=number, dtmf_answer=digits, on_answer=url)
+    ringback = given.get("ringbackTone", given.get("ringback"))  # the option's old name is still documented
+    if ringback is not None and not _is_url(ringback):
+        raise InvalidEndpoint("ringbackTone of onAnswer must be an http or https URL")
+    shown = {"type": "phone", "number": number}
+    return Endpoint(shown, number=number, dtmf_answer=digits, on_answer=url, ringback=ringback)
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://"))
 
 
 def _sip(wish: JsonObject) -> Endpoint:
@@ -127,7 +147,7 @@ class Dial:
         self.call_id = ""
         self.remote_media: sdp.Audio | None = None
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.on_hold: Callable[[bool], None] | None = None
+        self.on_turn: Callable[[sdp.Audio, str], None] | None = None
         self._call: OutgoingCall | None = None
 
     @property
@@ -155,7 +175,7 @@ class Dial:
             self._over(str(error))
             raise
         self.call_id = call.call_id
-        call.on_hold = self.on_hold
+        call.on_turn = self.on_turn
         call.ended.add_done_callback(lambda over: self._over(over.result()))
         call.early.add_done_callback(lambda early: None if early.cancelled() else ringing())
         if self.ended.done():

@@ -87,7 +87,7 @@ class VoicePlatform:
         }
         digest = DigestServer(REALM, passwords)
         self._agent = UserAgent("sipkit-voice", on_message, on_call=self._called, digest=digest)
-        self.exchange = Exchange(self._agent, numbers, limits)
+        self.exchange = Exchange(self._agent, numbers, limits, home.ca_file)
         self.calls = Calls(self, self.exchange)
         self.connect: Connect | None = Connector(self.calls).run
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -109,6 +109,9 @@ class VoicePlatform:
         """Hang up every leg and close the sockets."""
         if self._watch is not None:
             self._watch.cancel()
+        for leg in self.calls.book.legs():
+            if leg.kind == "websocket":  # the agent hangs up its own, those on SIP
+                leg.end("the sandbox ends")
         await self._agent.close()
         for face in (self, *self._faces.values()):
             await face.callbacks.close()
@@ -175,7 +178,7 @@ class VoicePlatform:
         else:
             face = self.face(number.app_id)
             leg = VoiceLeg(face, call, self._endpoint(call))
-            call.on_hold = leg.audio.hold
+            call.on_turn = leg.audio.connect
             await face.calls.live(leg)
 
     def _endpoint(self, call: IncomingCall) -> dict[str, str]:

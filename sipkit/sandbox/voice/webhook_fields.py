@@ -31,7 +31,7 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "busy": _STATUS | {"sip_code"},
     "cancelled": _STATUS,
     "unanswered": _STATUS | _WHY,
-    "disconnected": _STATUS,
+    "disconnected": _STATUS - {"direction"},
     "rejected": _STATUS | _WHY,
     "failed": _STATUS | _WHY,
     "timeout": _STATUS,
