@@ -19,7 +19,7 @@ RESERVED = frozenset({"seq", "t", "kind"})
 class Trace:
     """A bounded ring of events, for one asyncio loop (it takes no locks).
 
-    Kinds: sip, rest, signalling, webhook, ncco, dtmf, leg, media, connection, speech, phone.
+    Kinds: sip, rest, signalling, webhook, ncco, dtmf, leg, media, websocket, connection, speech, phone.
     """
 
     def __init__(self, capacity: int = 20_000) -> None:

@@ -1,6 +1,8 @@
 """How calls to WebSockets fail and end, and what a far end that misbehaves can do: nothing to anybody else."""
 
 import asyncio
+import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +41,13 @@ def at(uri: str, **more: Any) -> dict[str, Any]:
     return {"type": "websocket", "uri": uri, "content-type": TYPE, **more}
 
 
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def ended(app: AnsweringApp, leg: str) -> dict[str, Any]:
     """Wait for the last event of a leg that was not answered."""
 
@@ -54,7 +63,7 @@ def test_a_websocket_that_cannot_be_opened_fails(
 ) -> None:
     """The event is `failed`, with the endpoint's headers and no reason, and nothing is tried twice."""
     uri = {
-        "closed port": "ws://127.0.0.1:9/socket",
+        "closed port": f"ws://127.0.0.1:{free_port()}/socket",
         "elsewhere": "wss://socket.example.com/",
         "no TLS": server.uri.replace("ws:", "wss:"),
     }.get(what, server.uri)
@@ -142,23 +151,25 @@ def test_websockets_count_as_calls(lab: Lab, app: AnsweringApp, client: VoiceCli
         lab.ask("DELETE", "/limits")
 
 
-@pytest.fixture
-def tls_server(lab: Lab) -> Iterator[VoiceSocket]:
-    """A server with the sandbox's own certificate: an authority that a machine knows is not to be had in a test."""
-    home = Path(lab.info.private_key_file).parent
+@contextlib.contextmanager
+def tls_server(certificates: Path) -> Iterator[VoiceSocket]:
+    """A server with the certificate of a sandbox's folder."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(home / "server-cert.pem", home / "server-key.pem")
+    context.load_cert_chain(certificates / "server-cert.pem", certificates / "server-key.pem")
     with VoiceSocket(context) as server:
         yield server
         for line in server.lines:
             line.close()
 
 
-def test_wss_is_verified_and_carries_the_call(app: AnsweringApp, client: VoiceClient, tls_server: VoiceSocket) -> None:
-    """A `wss:` endpoint with a trusted certificate is connected."""
-    leg = client.create(at(tls_server.uri), ncco=ROOM)
-    assert tls_server.line().texts[0]["event"] == "websocket:connected"
-    wait_for(lambda: "answered" in app.statuses(leg), what="the answered event")
+def test_wss_is_verified_and_carries_the_call(lab: Lab, app: AnsweringApp, client: VoiceClient, home: Home) -> None:
+    """A `wss:` endpoint is connected if the sandbox's authority vouches for it; another's certificate fails."""
+    with tls_server(Path(lab.info.private_key_file).parent) as trusted, tls_server(home.ca_file.parent) as stranger:
+        leg = client.create(at(trusted.uri), ncco=ROOM)
+        assert trusted.line().texts[0]["event"] == "websocket:connected"
+        wait_for(lambda: "answered" in app.statuses(leg), what="the answered event")
+        assert ended(app, client.create(at(stranger.uri), ncco=ROOM))["status"] == "failed"
+        assert stranger.asked == 0
 
 
 class Caller:

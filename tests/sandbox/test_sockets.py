@@ -112,13 +112,16 @@ def test_what_is_no_message_is_ignored(lab: Lab, app: AnsweringApp, client: Voic
     """Sound of another length is not played, and unknown text does nothing: the trace says so, the call goes on."""
     client.create(endpoint(server), ncco=ROOM)
     line = server.line()
-    for each in (b"\x00" * 320, "no JSON", "[" * 3000, {"action": "dance"}, {"action": "notify", "payload": 3}):
+    for each in (b"\x00" * 320, "no JSON", "[" * 3000, {"action": "dance"}, {"action": "notify", "payload": 3}, LONG):
         line.send(each)
     line.send({"action": "notify", "payload": {}})
     line.wait("notify")
     told = [each for each in lab.trace(kind="websocket") if each["state"] in ("wrong", "received")]
     assert told[0]["wanted"] == 640
-    assert [each["action"] for each in told[1:]] == ["ignored"] * 4 + ["notify"]
+    assert [each["action"] for each in told[1:]] == ["ignored"] * 5 + ["notify"]
+
+
+LONG = {"action": "notify", "payload": {"text": "x" * 4096}}
 
 
 def test_a_secret_of_the_applications_own_is_sent_and_never_shown(

@@ -127,6 +127,7 @@ class VoiceSocket:
     async def _close(self) -> None:
         self._quit.set()
         await self._runner.cleanup()
+        await asyncio.sleep(0)  # the aborted connections' last callbacks
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
@@ -148,6 +149,8 @@ class VoiceSocket:
                     await asyncio.to_thread(self.reading.wait)
         finally:
             line.code, line.over = ws.close_code, True
+            if request.transport is not None:  # not even a far end that was cut leaves one open
+                request.transport.abort()
         return ws
 
 

@@ -179,6 +179,7 @@ class Softphone:
         return {
             "id": self.id,
             "state": self.state,
+            "from": self.caller,
             "reason": self.reason,
             "heard": {**heard.summary(), "prompt_ended": quiet},
         }

@@ -25,6 +25,9 @@ from sipkit.sandbox.voice.steps import Steps
 if TYPE_CHECKING:
     from sipkit.sandbox.voice.platform import VoicePlatform
 
+UNKNOWN = "unknown"
+"""Who calls, where that may not be shown."""
+
 
 @dataclass
 class Exchange:
@@ -75,7 +78,7 @@ class Calls:
         if any_number == (number is not None):
             raise InvalidEndpoint("either from or a random number is required")
         if number is not None:
-            # Documented: an E.164 number or a SIP URI. Assumed: any is shown, owned or not.
+            # Documented: an E.164 number or a SIP URI. `_call` says what of it is shown.
             shown = number.removeprefix("sip:").partition("@")[0].lstrip("+")
             if not shown.isascii() or not shown.replace("-", "").replace(".", "").isalnum():
                 raise InvalidEndpoint("number must be digits, or a SIP URI")
@@ -129,7 +132,9 @@ class Calls:
     def _call(self, endpoint: Endpoint, caller: str) -> Dial | SocketCall:
         exchange = self._exchange
         if endpoint.socket is None:
-            return Dial(exchange.agent, exchange.carrier, endpoint, caller)
+            # Documented: a phone is shown numbers of the account only (NCCO reference, connect, `from`).
+            shown = not endpoint.number or any(each.msisdn == caller for each in exchange.numbers.owned())
+            return Dial(exchange.agent, exchange.carrier, endpoint, caller, caller if shown else UNKNOWN)
 
         def token(uri: str) -> str:
             event = self.voice.webhook("event")

@@ -133,7 +133,7 @@ class CallsApi:
     async def _talk(self, request: web.Request, body: bytes) -> web.Response:
         leg, wish = self._leg(request), parse_json(body)
         text, language = wish.get("text"), wish.get("language", "en-US")
-        if not isinstance(text, str) or not 0 < len(text) <= ncco.TALK_TEXT:
+        if not isinstance(text, str) or not 0 < ncco.spoken_length(text) <= ncco.TALK_TEXT:
             raise bad("text", f"Must be 1 to {ncco.TALK_TEXT} characters.")
         if not isinstance(language, str):
             raise bad("language", "Must be a text.")

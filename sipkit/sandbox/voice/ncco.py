@@ -108,13 +108,18 @@ def _action(item: Any) -> Action:
     return _READERS[name](Fields(name, item))
 
 
+def spoken_length(text: str) -> int:
+    """Return how many characters of a text count for its limit: those outside SSML tags (documented)."""
+    return len(re.sub(r"<[^<>]*>", "", text))
+
+
 def _loop_and_level(fields: Fields) -> tuple[int, float]:
     return int(fields.number("loop", 1, 0, 100_000)), fields.number("level", 0, -1, 1)
 
 
 def _talk(fields: Fields) -> Talk:
     text = fields.text("text")
-    if len(re.sub(r"<[^<>]*>", "", text)) > TALK_TEXT:
+    if spoken_length(text) > TALK_TEXT:
         raise InvalidNcco(f"text of talk is longer than {TALK_TEXT} characters")
     loop, level = _loop_and_level(fields)
     language = fields.text("language") if fields.raw("language") is not None else "en-US"

@@ -139,11 +139,12 @@ class Dial:
 
     direction: Literal["outbound"] = "outbound"
 
-    def __init__(self, agent: UserAgent, carrier: Carrier | None, endpoint: Endpoint, caller: str) -> None:
+    def __init__(self, agent: UserAgent, carrier: Carrier | None, endpoint: Endpoint, caller: str, shown: str) -> None:
         self._agent = agent
         self._carrier = carrier
         self._endpoint = endpoint
         self.caller = caller
+        self._shown = shown
         self.call_id = ""
         self.remote_media: sdp.Audio | None = None
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -197,7 +198,7 @@ class Dial:
     async def _dial(self, offer: sdp.Audio) -> OutgoingCall:
         if self._carrier is None:
             raise CallFailed(503, "Service Unavailable")
-        caller = Address(URI(scheme="sip", user=self.caller or "anonymous", host="sip.nexmo.com"))
+        caller = Address(URI(scheme="sip", user=self._shown, host="sip.nexmo.com"))
         if self._endpoint.number:
             target = URI(scheme="sip", user=self._endpoint.number, host=CARRIER)
             credentials = self._carrier.credentials

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
 import socket
 import ssl
 import time
@@ -31,6 +32,8 @@ from sipkit.sandbox.voice.socket_wish import SocketWish
 
 LONGEST_MESSAGE = 64 * 1024
 """Bytes of a message the far end may send; a longer one ends the connection."""
+LONGEST_COMMAND = 4096
+"""Characters of a command; a longer one is ignored (assumed), for its payload is kept until it is its turn."""
 SOUND_WAITING = 250
 """Messages (5 s) that wait for a far end that reads slowly; sound beyond that is dropped."""
 EVENTS_WAITING = 500
@@ -176,7 +179,8 @@ class SocketCall:
         )
         first = {"event": "websocket:connected", "content-type": wish.content_type, **wish.headers}
         await connection.send_json(first)
-        self._tell("connected", uri=wish.uri.partition("?")[0], message=first)
+        # Not the headers, which are the application's own business.
+        self._tell("connected", uri=wish.uri.partition("?")[0], content_type=wish.content_type)
         return connection
 
     # What the far end sends -------------------------------------------------------------------------------------------
@@ -204,10 +208,11 @@ class SocketCall:
     def _command(self, text: str) -> None:
         """Do what a text asks for: clear or notify. Anything else is ignored (assumed)."""
         try:
-            command = json.loads(text)
+            command: Any = json.loads(text) if len(text) <= LONGEST_COMMAND else None
         except (ValueError, RecursionError):
             command = None
-        action = command.get("action") if isinstance(command, dict) else None
+        command = command if isinstance(command, dict) else {}
+        action = command.get("action")
         if action == "clear":
             self.audio.clear()
         elif action == "notify" and isinstance(payload := command.get("payload", {}), dict):
@@ -228,7 +233,7 @@ class SocketCall:
                 self._task.cancel()
             return
         if not isinstance(message, bytes):
-            self._tell("sent", message=message)
+            self._tell("sent", event=message["event"])
         self._out.append(message)
         self._ready.set()
 
@@ -255,8 +260,9 @@ async def _close(connection: aiohttp.ClientWebSocketResponse) -> None:
         async with asyncio.timeout(CLOSE_DEADLINE):
             await connection.close()
     if wire is not None and connection.close_code in (None, aiohttp.WSCloseCode.ABNORMAL_CLOSURE):
-        with contextlib.suppress(OSError):
-            wire.shutdown(socket.SHUT_RDWR)
+        # By a socket of our own: what the loop shows of its one can do nothing (uvloop).
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(wire.fileno())) as own:
+            own.shutdown(socket.SHUT_RDWR)
 
 
 async def _refuse_redirect(_client: aiohttp.ClientSession, _context: SimpleNamespace, _params: object) -> None:
