@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling, Scheduling
 
 _OWN_HOME = pytest.StashKey[Path]()
 
@@ -50,24 +48,6 @@ LIVE_SETTINGS = frozenset(
     }
 )
 """Names of the settings that could make a test talk to the world, in lower case."""
-
-
-class OneBrowserAtATime(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Gives a worker whole files, and one worker all those that drive a Chromium.
-
-    Most tests wait for calls to come up, so three of them fit on two cores; several browsers do not, and what is
-    heard and seen in them would come late.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        return "browser" if file.startswith("tests/browser/") or file == "tests/test_bench.py" else file
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """Schedule `--dist loadfile` so; other ways stay as they are."""
-    return OneBrowserAtATime(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 # A busy machine is slow, not wrong: what must be fast is measured by bench/, not by a property's deadline.

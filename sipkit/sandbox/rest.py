@@ -24,7 +24,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VendorHandler: TypeAlias = Callable[[web.Request, bytes], Awaitable[web.Response]]
 Problem: TypeAlias = Callable[["Refusal"], dict[str, Any]]
 
-_SECRET_WORDS = ("token", "secret", "password", "private_key", "authorization")
+_SECRET_WORDS = ("token", "secret", "password", "private_key", "authorization", "digits")
 
 log = logging.getLogger(__name__)
 

@@ -155,6 +155,24 @@ def test_calls_beyond_the_limit_are_refused(lab: Lab, app: AnsweringApp, client:
     lab.ask("DELETE", "/limits")
 
 
+def test_a_call_refused_for_being_one_too_many_counts_for_no_rate(lab: Lab, client: VoiceClient) -> None:
+    """Calls beyond the concurrent ones are 429 and use up nothing of the calls a second."""
+    lab.ask("PUT", "/limits", json={"concurrent_calls": 0, "calls": 1})
+    assert [client.post(PHONE, ncco=HOLD).status_code for _ in range(2)] == [429, 429]
+    lab.ask("PUT", "/limits", json={"concurrent_calls": None})
+    assert client.post(PHONE, ncco=HOLD).status_code == 201
+    lab.ask("DELETE", "/limits")
+
+
+def test_requests_beyond_the_rate_are_refused(lab: Lab, client: VoiceClient) -> None:
+    """Fifteen requests a second are the documented limit; beyond what is set here, the next one is 429."""
+    assert lab.ask("GET", "/limits").json()["voice"] == 15
+    lab.ask("PUT", "/limits", json={"voice": 0})
+    assert client.request("GET", "").status_code == 429
+    lab.ask("DELETE", "/limits")
+    assert client.request("GET", "").status_code == 200
+
+
 @pytest.mark.parametrize(
     "wish",
     [

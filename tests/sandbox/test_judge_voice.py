@@ -92,7 +92,7 @@ def test_create_get_hang_up(lab: Lab, app: AnsweringApp, voice: Voice) -> None:
 
 
 def test_list_pages_and_filters(lab: Lab, voice: Voice, rung: Rung) -> None:
-    """A page holds what its filter says and names the next record; the last one names none."""
+    """A page holds what its filter says and names the next one; page by page every call is listed once."""
     mine = ListCallsFilter(conversation_uuid=rung.conversation_uuid)
     calls, following = voice.list_calls(mine)
     assert ([each.uuid for each in calls], following) == ([rung.uuid], None)
@@ -100,9 +100,16 @@ def test_list_pages_and_filters(lab: Lab, voice: Voice, rung: Rung) -> None:
     newest = ListCallsFilter(page_size=1, order="desc")
     calls, following = voice.list_calls(newest)
     assert ([each.uuid for each in calls], following) == ([other.uuid], 1)
-    calls, _ = voice.list_calls(ListCallsFilter(page_size=1, record_index=1, order="desc"))
-    assert [each.uuid for each in calls] == [rung.uuid]
-    assert {each.uuid for each in voice.list_calls(ListCallsFilter(status="answered"))[0]} == {rung.uuid, other.uuid}
+    third = Rung(lab, voice)
+    seen: list[str] = []
+    index: int | None = 0
+    while index is not None:
+        calls, index = voice.list_calls(ListCallsFilter(page_size=2, record_index=index))
+        seen += [each.uuid for each in calls]
+    assert len(seen) == len(set(seen)) > 2
+    assert seen.index(rung.uuid) < seen.index(other.uuid)
+    answered = voice.list_calls(ListCallsFilter(status="answered"))[0]
+    assert {each.uuid for each in answered} == {rung.uuid, other.uuid, third.uuid}
     assert voice.list_calls(ListCallsFilter(date_start="2999-01-01T00:00:00Z")) == ([], None)
     with pytest.raises(HttpRequestError, match="400"):
         voice.list_calls(ListCallsFilter(date_end="yesterday"))

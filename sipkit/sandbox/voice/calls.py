@@ -66,8 +66,8 @@ class Calls:
         Raises:
             LimitExceeded: it is one too many.
         """
+        self._exchange.limits.check_calls(len(self.book.legs()))  # first: a refused call counts for no rate
         self._exchange.limits.take("calls")
-        self._exchange.limits.check_calls(len(self.book.legs()))
 
     def caller_id(self, number: str | None, *, any_number: bool) -> str:
         """Return the number shown as the caller: the one given, or any that is linked to the application.

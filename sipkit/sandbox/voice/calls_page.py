@@ -51,18 +51,20 @@ def page(calls: list[tuple[datetime, JsonObject]], query: Mapping[str, str]) -> 
         wanted = {**filters, "page_size": size, "record_index": at, "order": order}
         return {"href": f"/v1/calls?{urlencode(wanted)}"}
 
-    # A call begins at its index: links lead from page to page of this size.
-    links = {"self": link(index), "first": link(0), "last": link(max(0, (len(found) - 1) // size * size))}
-    if index + size < len(found):
-        links["next"] = link(index + size)
+    # Assumed: the index counts pages, as the Python SDK, which adds one, and .NET's `PageIndex` have it. The OpenAPI
+    # says only "this index"; Ruby's pager adds the page size.
+    last = max(0, (len(found) - 1) // size)
+    links = {"self": link(index), "first": link(0), "last": link(last)}
+    if index < last:
+        links["next"] = link(index + 1)
     if index > 0:
-        links["prev"] = link(max(0, index - size))
+        links["prev"] = link(index - 1)
     return {
         "count": len(found),
         "page_size": size,
         "record_index": index,
         "_links": links,
-        "_embedded": {"calls": found[index : index + size]},
+        "_embedded": {"calls": found[index * size : (index + 1) * size]},
     }
 
 
