@@ -10,6 +10,7 @@ from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import DirectCallPanel
 from sipkit.widgets.refresh import stop_all
+from tests.test_lost_dials import lossy
 
 NUMBER = "12025550123"
 CALL_SECONDS = 15.0
@@ -116,3 +117,46 @@ def test_a_phone_that_ends_the_call_ends_it_here(board: Switchboard, room: Room,
     board.wait_for(lambda: phone.state() == "answered", CALL_SECONDS, "the phone's answer")
     phone.hang_up()
     assert panel.wait_for("idle", CALL_SECONDS) == "idle"
+
+
+def test_a_living_call_stays_in_reach(board: Switchboard, room: Room, phone: Rung) -> None:
+    """A cell that is run again makes a panel that knows the call placed by the first one, and can hang it up."""
+    board.call(room, f"+{NUMBER}")
+    panel = DirectCallPanel(board, room)
+    assert panel.wait_for("calling", CALL_SECONDS) == "calling"
+    assert not panel.hang_up.disabled
+    assert NUMBER not in f"{panel!r} {panel.view.get_state()}"
+    panel.hang_up.click()
+    assert panel.wait_for("idle", CALL_SECONDS) == "idle"
+    assert board.calls(room) == []
+
+
+def test_a_call_whose_answer_was_lost_can_be_hung_up(board: Switchboard, room: Room, phone: Rung) -> None:
+    """The phone may be ringing, so the banner says what happened and Hang up works."""
+    panel = DirectCallPanel(board, room)
+    with lossy(board, dial_arrives=True):
+        panel.number.value = f"+{NUMBER}"
+        panel.call.click()
+        board.wait_for(lambda: not panel.hang_up.disabled, CALL_SECONDS, "a call to hang up")
+        assert "hang" in panel.view.error
+        board.wait_for(lambda: phone.state() == "answered", CALL_SECONDS, "the phone's answer")
+        panel.hang_up.click()
+        assert panel.wait_for("idle", CALL_SECONDS) == "idle"
+    assert board.calls(room) == []
+
+
+def test_a_second_press_changes_nothing(
+    board: Switchboard, room: Room, phone: Rung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Call and Yes pressed twice in a row place one call, and complain of nothing."""
+    monkeypatch.setattr(Switchboard, "mode", property(lambda _board: "live"))
+    panel = DirectCallPanel(board, room)
+    panel.number.value = f"+{NUMBER}"
+    for button, state in ((panel.call, {"asking"}), (panel.yes, {"dialing", "calling"})):
+        button.click()
+        button.click()
+        assert panel.state.state in state
+        assert panel.view.error == ""
+    assert len(board.calls(room)) == 1
+    panel.hang_up.click()
+    panel.wait_for("idle", CALL_SECONDS)

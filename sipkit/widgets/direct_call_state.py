@@ -6,6 +6,8 @@
 
 *Calling* says that the session's leg is up and the phone is rung; whether somebody took it off stands in the news,
 which are the timeline's last line about the phone. A refused number or dial is `failed`, with its fix in the banner.
+A call of the room that the store knows and nobody shows, because the cell ran again or the answer to the dial was lost,
+is taken up from any state but `asking`: what may be billed can always be hung up.
 """
 
 import contextlib
@@ -45,11 +47,14 @@ class DirectCallState(Waitable):
         self._seen = 0
         # As in `CallState`: no refresh between "dialing" and the store knowing the call.
         self._turn = threading.RLock()
+        self.refresh()
 
     @in_banner
     def call(self, number: str) -> None:
         """Call a number; live, ask first. In the sandbox nothing is billed, so nobody is asked."""
         with self._turn:
+            if self.state not in {"idle", "failed"}:  # the button's second press, on its way as it was switched off
+                return
             self._wanted = number
             if self.mode == "sandbox":
                 self._dial("")
@@ -61,7 +66,8 @@ class DirectCallState(Waitable):
     def agree(self) -> None:
         """Place the call that was asked about, and no other one."""
         with self._turn:
-            self._dial(self.question)
+            if self.state == "asking":
+                self._dial(self.question)
 
     def decline(self) -> None:
         """Place no call, and forget its number."""
@@ -85,13 +91,17 @@ class DirectCallState(Waitable):
     def refresh(self) -> None:
         """Read the truth from the store."""
         with self._turn:
+            living = self._board.calls(self._room)
             if self._call is None:
-                return
+                if not living or self.state == "asking":
+                    return
+                self._call = living[-1]
+                self.number = self._call.masked_number
+                self._seen = self._seen or self._last_event()
             for event in self._board.events(self._room, since=self._seen):
                 self._seen = event.id
                 self.news = event.text if event.kind == "called-phone" else self.news
-            living = {call.id: call for call in self._board.calls(self._room)}
-            self._call = living.get(self._call.id)
+            self._call = {call.id: call for call in living}.get(self._call.id)
             if self._call is None:
                 self.state = "idle"
             else:
@@ -105,8 +115,11 @@ class DirectCallState(Waitable):
     def _dial(self, agreed: str) -> None:
         number, self._wanted, self.question = self._wanted, "", ""
         self.state, self.news = "dialing", ""
-        events = self._board.events(self._room)
-        self._seen = events[-1].id if events else 0
+        self._seen = self._last_event()
         self._call = self._board.call(self._room, number, confirm=(lambda text: text == agreed) if agreed else None)
         self.number = self._call.masked_number
         self.refresh()
+
+    def _last_event(self) -> int:
+        events = self._board.events(self._room)
+        return events[-1].id if events else 0
