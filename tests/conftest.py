@@ -120,12 +120,39 @@ def settings(sandbox_env: Path) -> "Settings":
 
 
 @pytest.fixture
-def board(sandbox_env: Path) -> "Iterator[Switchboard]":
+def own_board(sandbox_env: Path) -> "Iterator[Switchboard]":
     """A switchboard on a new data folder and the running sandbox; closed afterwards."""
     from sipkit.switchboard import Switchboard
 
     with Switchboard.from_env() as board:
         yield board
+
+
+@pytest.fixture
+def board(own_board: "Switchboard") -> "Switchboard":
+    """The test's switchboard: its own, where a file does not say that `hall` serves all its tests."""
+    return own_board
+
+
+@pytest.fixture(scope="module")
+def hall(
+    sandbox: "SandboxInfo", sandbox_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[Switchboard]":
+    """A switchboard for this file's tests, on the worker's sandbox, with its real webhook server running.
+
+    A server takes a second to start, so tests that need one of their own use `board`. Each test opens a room here.
+    """
+    from sipkit.switchboard import Switchboard
+
+    home = tmp_path_factory.mktemp("hall")
+    (home / "sandbox").symlink_to(sandbox_home, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("SIPKIT_HOME", str(home))
+        environ.setenv("SIPKIT_MODE", "sandbox")
+        with Switchboard.from_env() as board:
+            board.start_webhook_server()
+            yield board
+    _send_participants_home(sandbox)
 
 
 def _program(names: tuple[str, ...], package: str) -> str:

@@ -35,7 +35,8 @@ class Rung:
         self._session.post(f"{self._url}/hang-up", timeout=10).raise_for_status()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Wait for no call any more: it would be taken for the next test's phone."""
+        self.hang_up()
         self._session.close()
 
 

@@ -35,11 +35,17 @@ FACES = Path(widgets.__file__).parent
 
 
 @pytest.fixture
+def board(hall: Switchboard) -> Switchboard:
+    """The board of this file's tests; what is broken in a test is broken in its own room."""
+    return hall
+
+
+@pytest.fixture
 def room(board: Switchboard) -> Iterator[Room]:
-    """A room whose calls would be answered; no thread looks at the board afterwards."""
-    board.start_webhook_server()
+    """A room whose calls would be answered; afterwards it is closed, and no thread looks at the board."""
     yield board.open_room("widgets")
     stop_all(board)
+    board.close_room("widgets")
 
 
 def shown(widget: Any) -> str:
@@ -89,10 +95,10 @@ class TestCallPanel:
         board.wait_for(lambda: panel.view.callers == 0, CALL_SECONDS, "the caller to have left")
 
     def test_an_error_shows_in_the_banner_and_is_printed_nowhere(
-        self, board: Switchboard, capfd: pytest.CaptureFixture[str]
+        self, own_board: Switchboard, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """Without a webhook server dialling fails: the banner has the reason and the fix, the learner may try again."""
-        panel = CallPanel(board, "no server")
+        panel = CallPanel(own_board, "no server")
         panel.dial.click()
         assert panel.state.state == "failed"
         assert "No webhook server" in panel.view.error
@@ -101,9 +107,9 @@ class TestCallPanel:
         assert capfd.readouterr() == ("", "")
         panel.close()
 
-    def test_waiting_for_what_cannot_come_ends_at_once(self, board: Switchboard) -> None:
+    def test_waiting_for_what_cannot_come_ends_at_once(self, own_board: Switchboard) -> None:
         """After a failure nobody waits for "connected" until the time is up, and the error has the fix."""
-        panel = CallPanel(board, "no server")
+        panel = CallPanel(own_board, "no server")
         panel.dial.click()
         begin = time.monotonic()
         with pytest.raises(WaitTimeout, match="start_webhook_server"):
@@ -379,13 +385,13 @@ class TestRefresher:
         assert [str(error).partition("\n")[0] for error in told] == ["gone"]
 
     def test_a_closed_board_is_looked_at_once_more(
-        self, board: Switchboard, room: Room, wait_until: Callable[..., Any]
+        self, own_board: Switchboard, wait_until: Callable[..., Any]
     ) -> None:
         """A panel whose board was closed under it says so in its banner, and its thread ends."""
-        panel = CallPanel(board, room)
-        assert not board.closed
-        board.close()
-        assert board.closed
+        panel = CallPanel(own_board, "closed")
+        assert not own_board.closed
+        own_board.close()
+        assert own_board.closed
         assert panel._refresher is not None
         wait_until(lambda: not panel._refresher.alive, what="the thread's end")
         assert "closed" in panel.view.error

@@ -102,8 +102,15 @@ class Kit:
         return Lines(story.tell(self.board.events(since=self.since)))
 
     def _news_is_in(self) -> bool:
-        """Whether the end of each call that is no longer up has been told."""
-        up = {leg["uuid"] for leg in self.board.trace().ledger()["legs"]}
+        """Whether the end of each call that has ended, or is ending, has been told.
+
+        Who was in a conversation and is in none now, or in one whose bridge was hung up, is on the way out.
+        """
+        trace = self.board.trace()
+        joined = {event["leg"] for event in trace.events() if event.get("state") == "in conversation"}
+        bridged = {room.session_id for room in self.board.rooms() if self.board.bridge(room)}
+        legs = trace.ledger()["legs"]
+        up = {leg["uuid"] for leg in legs if leg["conversation"] in bridged or leg["uuid"] not in joined}
         return story.unfinished(self.board.events(since=self.since)) <= up
 
     def ladder(self, room: Room) -> Ladder:

@@ -6,14 +6,12 @@ tests, and tests elsewhere want to start one of their own.
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from sipkit.sandbox.launcher import SandboxInfo
-from sipkit.switchboard import Switchboard
 from tests.standins import browser as harness
 from tests.standins.browser import Pages, ServePages
 from tests.standins.lab import Lab, wait_for
@@ -80,22 +78,6 @@ def empty(project: Project, new_page: Pages, serve_pages: ServePages) -> Empty:
         return page
 
     return empty
-
-
-@pytest.fixture(scope="module")
-def hall(sandbox: SandboxInfo, sandbox_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switchboard]:
-    """A switchboard for this file's tests, on the worker's sandbox, with its real webhook server running.
-
-    Each test opens a room of its own in it.
-    """
-    home = tmp_path_factory.mktemp("hall")
-    (home / "sandbox").symlink_to(sandbox_home, target_is_directory=True)
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("SIPKIT_HOME", str(home))
-        environ.setenv("SIPKIT_MODE", "sandbox")
-        with Switchboard.from_env() as board:
-            board.start_webhook_server()
-            yield board
 
 
 @pytest.fixture(scope="module")
