@@ -63,7 +63,7 @@ def create_app(
                 f'without, and let strangers direct your calls, write ALLOW_UNSIGNED_WEBHOOKS="{ANYBODY}".',
             )
         log.warning("Webhooks are not checked: anybody who finds this server's address can direct its calls.")
-    store = store or Store.open(settings.store_url, account.environment, settings.pin_length)
+    store = store or Store.open(settings.store_url, account.environment, settings.pin_length, settings.pin_hours)
     app = Flask("sipkit.webhooks", static_folder=None)
     # One byte more than we take: of a body in chunks Flask reads so much and drops the rest in silence.
     app.config["MAX_CONTENT_LENGTH"] = webhooks.MAX_BODY + 1

@@ -17,6 +17,7 @@ on record before the request is sent, tells whose leg has answered.
 A direct call of a number is such a bridge, too; a room has one for each number.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,7 +30,7 @@ from sipkit.errors import (
     SessionGone,
     SipkitError,
 )
-from sipkit.lost_dials import PATIENCE, LegHangUp, age, hang_up_lost
+from sipkit.lost_dials import PATIENCE, LegHangUp, hang_up_lost
 from sipkit.refusals import dial_uncertain
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.store import Store
@@ -170,6 +171,8 @@ class Bridges:
             settled = self._settled(bridge)
         except DialUncertain:
             settled = bridge
+        if bridge.number is None:
+            self._clear_lobby(room)
         if settled is None:
             return HangUp(room.name, hung_up=False, reason="The bridge ended by itself in this moment.")
         if settled.connection_id is None:
@@ -182,6 +185,12 @@ class Bridges:
         if ended:
             self._store.record("hang-up", f"The bridge of room {room.name!r} was gone already.", room.id)
         return HangUp(room.name, hung_up=False, reason="The platform says that the bridge was gone already.")
+
+    def _clear_lobby(self, room: Room) -> None:
+        """Hang up the phones that wait to be let into a call that is over; each ends by itself in minutes anyway."""
+        for leg_uuid in self._store.waiting(room.id):
+            with contextlib.suppress(SipkitError):
+                self._hang_up_leg(leg_uuid)
 
     def _place(self, room: Room, bridge: Bridge) -> Bridge:
         """Dial for a claim we won, and keep what the platform says."""
@@ -218,7 +227,7 @@ class Bridges:
         """
         while bridge.connection_id is None:
             left_behind = bridge.dialler == self.dialler and bridge.room_id not in self._dialing
-            lost = left_behind or age(bridge) > PATIENCE
+            lost = left_behind or self._store.age_of(bridge) > PATIENCE
             if not lost:
                 time.sleep(POLL)
             # A dial tells the store first and leaves `_dialing` then: only what is read after that look is final.
@@ -234,7 +243,7 @@ class Bridges:
 
     def _alive(self, room: Room, bridge: Bridge) -> bool:
         """Ask the platform whether a bridge is really there; if not, make sure, and keep that it ended."""
-        if age(bridge) < YOUNG or not bridge.stream_id:
+        if self._store.age_of(bridge) < YOUNG or not bridge.stream_id:
             return True
         if self._video().stream_alive(room.session_id, bridge.stream_id):
             return True
@@ -277,7 +286,7 @@ class Bridges:
         connection_id = bridge.connection_id or ""
         while not self._video().force_disconnect(room.session_id, connection_id):
             now = self._store.bridge(bridge.id)
-            if now is None or not now.living or age(now) > UNKNOWN_YET:
+            if now is None or not now.living or self._store.age_of(now) > UNKNOWN_YET:
                 return False
             time.sleep(_ASK_AGAIN)
         return True

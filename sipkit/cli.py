@@ -1,4 +1,4 @@
-"""The `sipkit` command: `demo`, `doctor`, `sandbox serve|call ...`, `server`, `invite ROOM`.
+"""The `sipkit` command: `demo`, `doctor`, `pins`, `sandbox serve|call ...`, `server`, `invite ROOM`.
 
 Each sub-command imports what it needs when it is chosen, so that `sipkit --help` answers at once. The sandbox
 is a program of its own (the kit meets it only over HTTP and SIP), so `sipkit sandbox` runs it as one.
@@ -25,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _demo()
     if arguments.command == "doctor":
         return _doctor(as_json=arguments.json)
+    if arguments.command == "pins":
+        return _pins(arguments.rooms, arguments.lines)
     if arguments.command == "server":
         return _server(arguments.port)
     if arguments.command == "invite":
@@ -38,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("demo", help="the whole call without a browser, each step proven")
     doctor = commands.add_parser("doctor", help="what is missing for a call, and how it is mended; 1 if something is")
     doctor.add_argument("--json", action="store_true", help="for programs: mode, healthy, seconds, findings")
+    pins = commands.add_parser("pins", help="how long PINs withstand guessing, by their length")
+    pins.add_argument("--rooms", type=int, default=10, help="open rooms, any of which may be hit (default: 10)")
+    pins.add_argument("--lines", type=int, default=30, help="calls the guesser keeps up at once (default: 30)")
     server = commands.add_parser("server", help="the webhook server, until Ctrl+C")
     server.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     invite = commands.add_parser("invite", help="print a link into an open room's page; who has it is let in")
@@ -67,6 +72,20 @@ def _doctor(*, as_json: bool) -> int:
     return report.exit_code
 
 
+def _pins(rooms: int, lines: int) -> int:
+    """Print the arithmetic of guessing as a table in Markdown."""
+    from sipkit import guessing
+
+    if min(rooms, lines) < 1:
+        print("There must be at least one room and one line.", file=sys.stderr)
+        return 1
+    rows = guessing.table(rooms, lines)
+    print(f"Time until a 50 % chance to hit a PIN of one of {rooms} rooms, with {lines} lines:", end="\n\n")
+    for cells in (list(rows[0]), ["---:"] * len(rows[0]), *(list(row.values()) for row in rows)):
+        print(f"| {' | '.join(cells)} |")
+    return 0
+
+
 def _server(port: int) -> int:
     from sipkit.serving import run_by_hand
 
@@ -85,7 +104,7 @@ def _invite(name: str, role: str, hours: float, url: str | None) -> int:
     try:
         settings = Settings.load()
         account = cloud_for(settings, hold=False).account()
-        store = Store.open(settings.store_url, account.environment, settings.pin_length)
+        store = Store.open(settings.store_url, account.environment, settings.pin_length, settings.pin_hours)
         room = store.room(name)
         if room is None:
             raise RoomNotFound(f"There is no open room {name!r}.")
@@ -97,7 +116,7 @@ def _invite(name: str, role: str, hours: float, url: str | None) -> int:
                 "No notebook's webhook server runs.", "Say --url with the address of the one you started."
             )
         # No board stands behind it: what it dials is its host's to hang up, and ends with the server at the latest.
-        invited = invitations.grant(room, role, invitations.NO_BOARD, expires_in=hours * 3600)
+        invited = invitations.grant(store, room, role, invitations.NO_BOARD, expires_in=hours * 3600)
         print(invitations.invite(store, room, invited, account.conference_number, url, url).url)
     except SipkitError as error:
         print(error, file=sys.stderr)

@@ -17,15 +17,14 @@ import hashlib
 import io
 import re
 import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from itsdangerous import BadData, URLSafeTimedSerializer
+from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 
 from sipkit.errors import InvitationError, InvitationExpired, InvitationRefused
 from sipkit.rooms import Room
@@ -69,14 +68,26 @@ class Invited:
     until: float
 
 
+class _Signer(TimestampSigner):
+    """Dates what it signs by another clock than the machine's."""
+
+    def __init__(self, *arguments: Any, clock: Callable[[], float], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        return int(self._clock())
+
+
 class Seal:
     """Signs what the page hands out and reads it back: invitations, and what a visit carries.
 
     Args:
-        store: Keeps the secret. The first process that needs one draws it.
+        store: Keeps the secret, which the first process that needs one draws, and has the clock.
     """
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self._secret = store.settled_fact(_SECRET_FACT, secrets.token_urlsafe(_SECRET_BYTES))
 
     def sign(self, purpose: str, payload: Mapping[str, Any]) -> str:
@@ -113,13 +124,13 @@ class Seal:
         payload, _ = self.read("invitation", token)
         role: Role = "host" if payload["h"] else "guest"
         invited = Invited(payload["r"], role, payload["n"], payload["o"], payload["p"], payload["e"])
-        if time.time() >= invited.until:
+        if self._store.time_about() >= invited.until:
             raise InvitationExpired("This invitation has expired.")
         return invited
 
     def _serializer(self, purpose: str) -> URLSafeTimedSerializer:
-        how = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        return URLSafeTimedSerializer(self._secret, salt=f"sipkit {purpose}", signer_kwargs=how)
+        how = {"key_derivation": "hmac", "digest_method": hashlib.sha256, "clock": self._store.time_about}
+        return URLSafeTimedSerializer(self._secret, salt=f"sipkit {purpose}", signer=_Signer, signer_kwargs=how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +196,18 @@ class InvitationCard:
 
 
 def grant(
-    room: Room, role: str, owner: str, name: str = "", expires_in: float = DAY, show_pin: bool | None = None
+    store: Store,
+    room: Room,
+    role: str,
+    owner: str,
+    name: str = "",
+    expires_in: float = DAY,
+    show_pin: bool | None = None,
 ) -> Invited:
     """Say what an invitation shall grant.
 
     Args:
+        store: Has the clock.
         room: The open room.
         role: ``guest`` or ``host``.
         owner: Whose bridges those dialled with it are.
@@ -206,7 +224,7 @@ def grant(
         raise InvitationError("An invitation lasts more than no time, and at most 30 days.")
     kind: Role = "host" if role == "host" else "guest"
     shown = kind == "host" if show_pin is None else show_pin
-    return Invited(room.id, kind, display_name(name), owner, shown, int(time.time() + expires_in))
+    return Invited(room.id, kind, display_name(name), owner, shown, int(store.time_about() + expires_in))
 
 
 def invite(store: Store, room: Room, invited: Invited, number: str, public_url: str, local_url: str) -> Invitation:

@@ -10,7 +10,7 @@ Nobody dials again meanwhile. Two sources know the leg:
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sipkit.errors import SipkitError
 from sipkit.rooms import Bridge, HangUp, Room
@@ -67,15 +67,10 @@ def _told(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, *, was
     if _seen_gone(store, video, room, bridge):
         how = "was found by its answer and hung up" if was_up else "that answered is gone already"
         return _over(store, room, bridge, f"The leg {how}.", was_up=was_up)
-    if age(bridge) > LONGEST_CALL:
+    if store.age_of(bridge) > LONGEST_CALL:
         return _over(store, room, bridge, _TOO_LONG, was_up=was_up)
     what = "was told to end" if was_up else "is not up, says the Voice API"
     return _not_found(room, f"Its leg {what}, but the platform does not show yet that it is gone.")
-
-
-def age(bridge: Bridge) -> float:
-    """Return for how many seconds a bridge has been on record."""
-    return (datetime.now(UTC) - bridge.dialed_at).total_seconds()
 
 
 def _seen_gone(store: Store, video: VideoPlatform, room: Room, bridge: Bridge) -> bool:
@@ -111,18 +106,18 @@ def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, pat
         reason = "The leg was found and hung up." if was_up else "The leg that was listed is gone already."
     elif connections == []:
         reason = "The platform lists no leg: none came of the dial."
-    elif age(bridge) > LONGEST_CALL:
+    elif store.age_of(bridge) > LONGEST_CALL:
         reason = _TOO_LONG
     elif connections is None:
         return _not_found(room, "The platform does not list the session's connections.")
     elif found:
         return _not_found(room, f"{len(found)} connections began with the dial, so it is not clear which.")
-    elif age(bridge) < patience:
+    elif store.age_of(bridge) < patience:
         return _not_found(room, NOT_YET)
     else:
         why = f"Of {len(connections)} listed connections none began with the dial; is this machine's clock right?"
         return _not_found(room, why)
-    if not was_up and age(bridge) < patience:
+    if not was_up and store.age_of(bridge) < patience:
         return _not_found(room, NOT_YET)
     return _over(store, room, bridge, reason, was_up=was_up)
 

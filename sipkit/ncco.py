@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vonage_voice.models.connect_endpoints import PhoneEndpoint
 from vonage_voice.models.input_types import Dtmf
-from vonage_voice.models.ncco import Connect, Conversation, Input, NccoAction, Talk, Wait
+from vonage_voice.models.ncco import Connect, Conversation, Input, NccoAction, Stream, Talk, Wait
 
 Ncco = list[dict[str, Any]]
 
@@ -17,10 +17,19 @@ PROMPT_AFTER_SILENCE: Final = "I did not hear any keys. Please enter the pin cod
 GOODBYE_AFTER_SILENCE: Final = "I did not hear any keys. Goodbye."
 GOODBYE_AFTER_WRONG_PINS: Final = "That pin code is not right either. Goodbye."
 GOODBYE_UNKNOWN_SESSION: Final = "This session is not open here. Goodbye."
+GOODBYE_PAUSE: Final = "Too many wrong pin codes came from your number. Please call again later. Goodbye."
+GOODBYE_LOCKED: Final = "The host lets nobody else in. Goodbye."
+GOODBYE_FULL: Final = "The room is full. Please call again later. Goodbye."
+PLEASE_WAIT: Final = "Thank you. Please wait until the host lets you in."
+GOODBYE_NOT_ADMITTED: Final = "Nobody could let you in. Please call again later. Goodbye."
 SORRY: Final = "Sorry, something went wrong. Please call again later."
 
 INPUT_TIMEOUT: Final = 8
 """Seconds without a key after which what was typed is submitted; the platform allows up to 10."""
+
+LOBBY_ROUNDS: Final = 50
+"""How often the music of 12 s is played to a phone that waits: ten minutes. Then the call ends by itself, whoever else
+is gone, so that nobody pays for a phone that everybody has forgotten."""
 
 SHORTEST_WAIT: Final = 0.1
 """Seconds; NCCO reference, "wait"."""
@@ -70,6 +79,17 @@ def wrong_pin(event_url: str, pin_length: int, tries_left: int) -> Ncco:
 def nothing_typed(event_url: str, pin_length: int) -> Ncco:
     """Say that no key was heard, and ask again."""
     return ask_pin(event_url, pin_length, PROMPT_AFTER_SILENCE)
+
+
+def wait_in_lobby(music_url: str) -> Ncco:
+    """Let a phone wait, with music, until it is moved on (Voice API, transfer) or ten minutes are over.
+
+    Args:
+        music_url: Where the music can be had.
+    """
+    return _document(
+        Talk(text=PLEASE_WAIT), Stream(streamUrl=[music_url], loop=LOBBY_ROUNDS), Talk(text=GOODBYE_NOT_ADMITTED)
+    )
 
 
 def goodbye(text: str) -> Ncco:

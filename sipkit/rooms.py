@@ -1,6 +1,7 @@
 """What the kit talks about: rooms, bridges and callers, as plain frozen data.
 
-A *room* is a name a person chose, the video session behind it, and the PIN that lets phones in.
+A *room* is a name a person chose, the video session behind it, and the PINs that let phones in: one that everybody
+of the room has, and those that are one person's own.
 A *bridge* is the one SIP leg that connects the session with the phone side. A *caller* is a
 phone that dialled the number. Nothing here does any I/O; all times are `datetime` in UTC.
 """
@@ -10,10 +11,11 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from sipkit.errors import BadRoomName
+from sipkit.pins import PinKind
 from sipkit.timeline import mask_number
 
 BridgeState = Literal["dialing", "dialed", "answered", "ended"]
-CallerState = Literal["calling", "asked", "joined", "left"]
+CallerState = Literal["calling", "asked", "waiting", "joined", "left"]
 
 CALLER_STATES: tuple[CallerState, ...] = get_args(CallerState)
 """A caller's states in their order; a caller never goes back in it."""
@@ -29,9 +31,12 @@ class Room:
         id: The store's number for it.
         name: What people call it; unique among open rooms of an environment.
         session_id: The video session; the phone side's conversation has the same name.
-        pin: The digits that let a phone in; empty once the room is closed.
+        pin: The digits that let a phone in; empty once they have expired or the room is closed.
         environment: Which cloud and project it belongs to, for example ``sandbox:KEY``.
         opened_at: When the room was first opened.
+        pin_until: When the PIN expires; None: with the room.
+        lobby: Whether each phone waits until a host admits it.
+        locked: Whether no further phone is let in.
         reopened: True when the platform had forgotten the session and it was made anew.
     """
 
@@ -41,7 +46,38 @@ class Room:
     pin: str = field(repr=False)
     environment: str
     opened_at: datetime
+    pin_until: datetime | None = None
+    lobby: bool = False
+    locked: bool = False
     reopened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A PIN of a room.
+
+    Attributes:
+        id: The store's number for it.
+        room_id: The room it leads, or led, to.
+        kind: ``room``, ``host`` or ``personal``.
+        name: Whose it is, if it is one person's own.
+        digits: What is typed; kept out of the repr.
+        until: When it expires; None: with the room.
+        void: Whether it lets nobody in (any more): it expired, was replaced or withdrawn, or its room was closed.
+    """
+
+    id: int
+    room_id: int
+    kind: PinKind
+    name: str
+    digits: str = field(repr=False)
+    until: datetime | None
+    void: bool = False
+
+    @property
+    def own(self) -> bool:
+        """Whether it is one person's own, and not everybody's of the room."""
+        return self.kind != "room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +135,12 @@ class Caller:
         leg_uuid: Its leg on the phone side.
         room_id: The room whose PIN it typed, or None until then.
         number: The caller's number as digits; kept out of the repr.
-        state: ``calling``, ``asked`` (for the PIN), ``joined`` or ``left``.
+        state: ``calling``, ``asked`` (for the PIN), ``waiting`` (to be admitted), ``joined`` or ``left``.
         joined_at: When it joined the room, or None.
         left_at: When it left, or None.
+        name: What a host calls it, or whose personal PIN it typed; empty if nobody said.
+        host: Whether it typed the host's PIN.
+        muted: Whether nobody hears it.
     """
 
     leg_uuid: str
@@ -110,6 +149,9 @@ class Caller:
     state: CallerState
     joined_at: datetime | None
     left_at: datetime | None
+    name: str = ""
+    host: bool = False
+    muted: bool = False
 
     @property
     def masked_number(self) -> str:

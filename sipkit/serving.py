@@ -163,7 +163,7 @@ def _listen_again(port: int, former: ServerState | None) -> socket.socket | None
 def _store_for(settings: Settings, cloud: "Cloud") -> "Store":
     from sipkit.store import Store
 
-    return Store.open(settings.store_url, cloud.account().environment, settings.pin_length)
+    return Store.open(settings.store_url, cloud.account().environment, settings.pin_length, settings.pin_hours)
 
 
 def _serve(

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sipkit import setting_forms as forms
 from sipkit.errors import MissingCredential, SettingsError
+from sipkit.pins import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH
 
 Mode = Literal["sandbox", "live"]
 VideoEnvironment = Literal["opentok", "unified"]
@@ -80,7 +81,9 @@ class Settings(BaseSettings):
         voice_api_url: The voice side's, likewise.
         account_api_url: The account's (numbers, balance), likewise.
         api_ca_file: A certificate authority those addresses are trusted by, in place of the public ones.
-        pin_length: Digits of a PIN, 4 to 10.
+        pin_length: Digits of a room's PIN, 4 to 10.
+        pin_hours: Hours after which a room's PIN expires; 0: with the room.
+        room_size: Phones that one room takes; the platform takes 50 legs, of which the bridge is one.
         webhook_port: Port of the webhook server on 127.0.0.1; 0 takes any free one.
         project_root: The folder that `.env` and relative paths belong to.
     """
@@ -113,7 +116,9 @@ class Settings(BaseSettings):
     server_url: forms.Address = _tutorial("SERVER_URL", "serverUrl")
     ngrok_authtoken: forms.Secret = None
     ssh_tunnel: forms.Text = None
-    pin_length: int = Field(4, ge=4, le=10)
+    pin_length: int = Field(DEFAULT_LENGTH, ge=MIN_LENGTH, le=MAX_LENGTH)
+    pin_hours: float = Field(24.0, ge=0, le=24 * 365, allow_inf_nan=False)
+    room_size: int = Field(49, ge=1, le=49)
     webhook_port: int = Field(0, ge=0, le=65535)
     call_prefixes: forms.Prefixes = None
     video_api_url: forms.ApiAddress = None

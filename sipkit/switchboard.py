@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sipkit.direct_calls import DirectCalls
 from sipkit.errors import PlatformError, RoomNotFound, SipkitError, WaitTimeout
+from sipkit.hosting import Hosting
 from sipkit.lookout import Lookout
 from sipkit.rooms import Bridge, Caller, HangUp, Room
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _PHONES_LEAVE_WITHIN = 2.0
 
 
-class Switchboard(Lookout, DirectCalls):
+class Switchboard(Lookout, DirectCalls, Hosting):
     """Rooms, bridges and callers of one project, in the sandbox or live.
 
     Made by `from_env`. Close it, or use it in a `with` block: closing hangs up what it dialled.
@@ -83,7 +84,7 @@ class Switchboard(Lookout, DirectCalls):
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         cloud = cloud_for(settings)
         try:
-            store = Store.open(settings.store_url, cloud.account().environment, settings.pin_length)
+            store = Store.open(settings.store_url, cloud.account().environment, settings.pin_length, settings.pin_hours)
         except BaseException:
             cloud.close()
             raise
@@ -219,7 +220,7 @@ class Switchboard(Lookout, DirectCalls):
 
         room = self._room(room)
         public_url, local_url = self._front_door().addresses()
-        invited = invitations.grant(room, role, self.owner, name, expires_in, show_pin)
+        invited = invitations.grant(self._store, room, role, self.owner, name, expires_in, show_pin)
         return invitations.invite(self._store, room, invited, self.number, public_url, local_url)
 
     # The webhook server

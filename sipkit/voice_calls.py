@@ -1,27 +1,28 @@
-"""Hang up one leg of the phone side by the Voice API: for a leg whose connection id the video side never told.
+"""What is done to one leg of the phone side by the Voice API: hang up, mute, move to another document, speak to it.
 
-``PUT /v1/calls/{uuid} {"action": "hangup"}`` with the application's JWT (Voice API reference, "Modify an in-progress
-call"). One request is sent and never repeated: whether the leg is gone is asked elsewhere anyway, of the video side's
-connections, so a lost answer costs nothing.
+``PUT /v1/calls/{uuid}`` with the application's JWT (Voice API reference, "Modify an in-progress call" and "Play text
+to speech to an in-progress call"). A request is sent once and never repeated: each of them leaves the leg as it was if
+it is lost, and who asked is told so.
 """
 
 import time
 import uuid as uuids
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sipkit.errors import AuthenticationRefused, PlatformUnreachable
+from sipkit.errors import AuthenticationRefused, PlatformError, PlatformUnreachable
 from sipkit.refusals import TIMEOUT, proxies_for
 
 if TYPE_CHECKING:
     from sipkit.cloud import Account
+    from sipkit.ncco import Ncco
 
 JWT_SECONDS = 60
 """How long the request's JWT is good; it is sent at once."""
 
 
-def can_hang_up(account: "Account") -> bool:
+def can_call(account: "Account") -> bool:
     """Tell whether the account has what the Voice API asks for: an application's id and its private key."""
     return bool(account.application_id and account.private_key.get_secret_value())
 
@@ -31,7 +32,7 @@ def hanging_up(account: Callable[[], "Account"]) -> Callable[[str], bool | None]
 
     def hang_up(leg_uuid: str) -> bool | None:
         now = account()
-        return hang_up_leg(now, leg_uuid) if can_hang_up(now) else None
+        return hang_up_leg(now, leg_uuid) if can_call(now) else None
 
     return hang_up
 
@@ -50,13 +51,40 @@ def hang_up_leg(account: "Account", leg_uuid: str) -> bool:
         AuthenticationRefused: The application's id or key is wrong.
         PlatformUnreachable: No answer, or that of a broken platform; the leg may still be up.
     """
+    return _put(account, leg_uuid, {"action": "hangup"}, "hang up the leg")
+
+
+def mute_leg(account: "Account", leg_uuid: str, *, on: bool) -> bool:
+    """Let nobody hear a leg, or everybody again; returns and raises as `hang_up_leg`."""
+    return _put(account, leg_uuid, {"action": "mute" if on else "unmute"}, "mute the leg" if on else "unmute the leg")
+
+
+def transfer_leg(account: "Account", leg_uuid: str, document: "Ncco") -> bool:
+    """Let a leg execute another call document from now on; returns and raises as `hang_up_leg`."""
+    destination = {"type": "ncco", "ncco": document}
+    return _put(account, leg_uuid, {"action": "transfer", "destination": destination}, "move the leg")
+
+
+def speak_to_leg(account: "Account", leg_uuid: str, text: str, language: str = "en-US", style: int = 0) -> bool:
+    """Say something to a leg, which nobody else hears; returns and raises as `hang_up_leg`."""
+    body = {"text": text, "language": language, "style": style}
+    return _put(account, leg_uuid, body, "speak to the leg", "/talk")
+
+
+def _put(account: "Account", leg_uuid: str, body: dict[str, Any], what: str, path: str = "") -> bool:
+    """Send one request about a leg; False if the platform knows no such leg, or none that is up."""
     import requests
 
-    address = f"{account.voice_api_url.rstrip('/')}/v1/calls/{leg_uuid}"
+    if not can_call(account):
+        raise PlatformError(
+            f"Without the application's key nobody can {what}.",
+            "Set VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY in .env (dashboard, Applications).",
+        )
+    address = f"{account.voice_api_url.rstrip('/')}/v1/calls/{leg_uuid}{path}"
     try:
         answer = requests.put(
             address,
-            json={"action": "hangup"},
+            json=body,
             headers={"Authorization": f"Bearer {application_jwt(account)}"},
             verify=account.ca_file or True,
             proxies=proxies_for(address),
@@ -73,7 +101,7 @@ def hang_up_leg(account: "Account", leg_uuid: str) -> bool:
         )
     if status == 0 or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         saw = f"it answered HTTP {status}" if status else "no answer came"
-        raise PlatformUnreachable(f"The Voice API could not hang up the leg: {saw}.")
+        raise PlatformUnreachable(f"The Voice API could not {what}: {saw}.")
     return status < HTTPStatus.BAD_REQUEST
 
 

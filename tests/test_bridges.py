@@ -183,7 +183,7 @@ def test_a_leg_that_answered_but_is_not_connected_yet_is_asked_for_again(
 
     monkeypatch.setattr(OpenTokVideo, "force_disconnect", not_yet)
     monkeypatch.setattr("sipkit.bridges.UNKNOWN_YET", 60.0)
-    monkeypatch.setattr("sipkit.voice_calls.can_hang_up", lambda _account: False)
+    monkeypatch.setattr("sipkit.voice_calls.can_call", lambda _account: False)
     assert board.hang_up(room).hung_up
     assert len(asked) == 2
     wait_until(lambda: board.trace().ledger()["legs"] == [], what="no leg")

@@ -44,37 +44,36 @@ def token_of(link: str) -> str:
 @pytest.mark.parametrize("role", ["guest", "host"])
 def test_what_is_granted_comes_back(store: Store, room: Room, role: str) -> None:
     """An invitation read back grants what it was made for; the PIN is shown to hosts unless said otherwise."""
-    invited = grant(room, role, "owner", "Ada", 60)
+    invited = grant(store, room, role, "owner", "Ada", 60)
     made = invite(store, room, invited, "12025550100", "https://calls.example", "http://127.0.0.1:5000/")
     assert Seal(store).read_invitation(token_of(made.url)) == invited
     assert invited.show_pin is (role == "host")
-    assert grant(room, role, "owner", show_pin=role == "guest").show_pin is (role == "guest")
+    assert grant(store, room, role, "owner", show_pin=role == "guest").show_pin is (role == "guest")
     assert made.url.startswith("https://calls.example/room/standup?invitation=")
     assert made.local_url == made.url.replace("https://calls.example", "http://127.0.0.1:5000")
     assert abs((made.expires_at - datetime.now(UTC)).total_seconds() - 60) < 2
 
 
-def test_an_invitation_ends(store: Store, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invitation_ends(store: Store, room: Room) -> None:
     """Once its time is over it is told from one that is not ours: its holder only needs a new one."""
     seal = Seal(store)
-    token = seal.invitation(grant(room, "guest", "owner", expires_in=60))
-    now = time.time()
-    monkeypatch.setattr("time.time", lambda: now + 61)
+    token = seal.invitation(grant(store, room, "guest", "owner", expires_in=60))
+    store.advance_clock(61)
     with pytest.raises(InvitationExpired):
         seal.read_invitation(token)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 31 * 86400, float("nan"), float("inf")])
-def test_no_invitation_is_for_ever(room: Room, seconds: float) -> None:
+def test_no_invitation_is_for_ever(store: Store, room: Room, seconds: float) -> None:
     """It lasts more than nothing and at most 30 days."""
     with pytest.raises(InvitationError, match="30 days"):
-        grant(room, "guest", "owner", expires_in=seconds)
+        grant(store, room, "guest", "owner", expires_in=seconds)
 
 
-def test_other_roles_do_not_exist(room: Room) -> None:
+def test_other_roles_do_not_exist(store: Store, room: Room) -> None:
     """A role that is neither guest nor host is refused where it is asked for."""
     with pytest.raises(InvitationError, match="guest or a host"):
-        grant(room, "moderator", "owner")
+        grant(store, room, "moderator", "owner")
 
 
 @given(place=st.integers(min_value=0), letter=st.characters())
@@ -82,7 +81,7 @@ def test_other_roles_do_not_exist(room: Room) -> None:
 def test_an_altered_invitation_is_none(store: Store, room: Room, place: int, letter: str) -> None:
     """Whichever letter of a token is changed, and to what: it is refused, and the error does not quote it."""
     seal = Seal(store)
-    token = seal.invitation(grant(room, "guest", "owner"))
+    token = seal.invitation(grant(store, room, "guest", "owner"))
     place %= len(token)
     altered = token[:place] + letter + token[place + 1 :]
     if altered == token:
@@ -113,7 +112,7 @@ def test_purposes_are_apart(store: Store, room: Room) -> None:
 
 def test_environments_and_folders_are_apart(store: Store, room: Room, tmp_path: Path) -> None:
     """Another account of the same store, and another store, draw secrets of their own."""
-    token = Seal(store).invitation(grant(room, "host", "owner"))
+    token = Seal(store).invitation(grant(store, room, "host", "owner"))
     for file, environment in (("sipkit.db", "live:1"), ("second.db", "sandbox:1")):
         other = Store.open(f"sqlite:///{tmp_path / file}", environment)
         with pytest.raises(InvitationRefused):
@@ -127,7 +126,7 @@ def test_everybody_has_the_same_secret(tmp_path: Path, store: Store, room: Room)
     stores = [Store.open(url, "sandbox:1") for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         seals = list(pool.map(Seal, stores))
-    invited = grant(room, "guest", "owner")
+    invited = grant(store, room, "guest", "owner")
     assert all(seals[0].read_invitation(seal.invitation(invited)) == invited for seal in seals)
     for each in stores:
         each.close()
@@ -135,7 +134,7 @@ def test_everybody_has_the_same_secret(tmp_path: Path, store: Store, room: Room)
 
 def test_nothing_secret_is_shown(store: Store, room: Room) -> None:
     """Neither repr holds the link or the PIN, for reprs end in notebooks; the card shows both on purpose."""
-    made = invite(store, room, grant(room, "host", "owner"), "12025550100", "http://h", "http://l")
+    made = invite(store, room, grant(store, room, "host", "owner"), "12025550100", "http://h", "http://l")
     for text in (repr(made), str(made), repr(made.show()), repr([made])):
         assert token_of(made.url) not in text
         assert room.pin not in text.replace(str(made.expires_at.year), "")
@@ -151,7 +150,7 @@ def test_a_card_to_be_sent_on_holds_the_pin_only_where_it_is_shown(
     store: Store, room: Room, role: str, show_pin: bool | None
 ) -> None:
     """The card's dial code has the PIN only if the invitation shows it; the inviter's own dial string always has."""
-    invited = grant(room, role, "owner", show_pin=show_pin)
+    invited = grant(store, room, role, "owner", show_pin=show_pin)
     made = invite(store, room, invited, "12025550100", "http://h", "http://l")
     card = made.show()._repr_html_()
     own, plain = f"tel:+12025550100,,{room.pin}#", "tel:+12025550100"
@@ -167,13 +166,15 @@ def test_a_card_to_be_sent_on_holds_the_pin_only_where_it_is_shown(
 def test_a_card_escapes_the_rooms_name(store: Store) -> None:
     """A room's name is text wherever the card shows it."""
     room = store.open_room("<img src=x onerror=alert(1)>", lambda: "SESSION")
-    card = invite(store, room, grant(room, "guest", "owner"), "1202", "http://h", "http://l").show()._repr_html_()
+    card = (
+        invite(store, room, grant(store, room, "guest", "owner"), "1202", "http://h", "http://l").show()._repr_html_()
+    )
     assert "<img" not in card
 
 
 def test_qr_codes_are_pictures_of_their_own(store: Store, room: Room) -> None:
     """A QR code is one whole SVG document, so that it also works as an image."""
-    made = invite(store, room, grant(room, "guest", "owner"), "12025550100", "http://h", "http://l")
+    made = invite(store, room, grant(store, room, "guest", "owner"), "12025550100", "http://h", "http://l")
     for svg in (made.qr_svg(), made.dial_qr_svg()):
         root = ET.fromstring(svg)  # noqa: S314 - our own
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -229,7 +230,7 @@ def test_a_board_invites_while_its_server_runs(board: Switchboard, wait_until: C
     assert made.url == made.local_url  # the sandbox is on this machine
     assert made.dial_string == f"tel:+{board.number},,{room.pin}#"
     assert Seal(board._store).read_invitation(token_of(made.url)) == replace(
-        grant(room, "host", board.owner, "Ada"), until=int(made.expires_at.timestamp())
+        grant(board._store, room, "host", board.owner, "Ada"), until=int(made.expires_at.timestamp())
     )
     with pytest.raises(RoomNotFound):
         board.invite("nowhere")

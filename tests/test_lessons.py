@@ -260,13 +260,13 @@ class TestTryEnv:
 
     def test_an_account_is_live_and_shows_no_secret(self) -> None:
         """A whole account reads as live, and SIPKIT_MODE=sandbox wins over it."""
-        assert repr(lessons.try_env(ACCOUNT)) == "Settings(mode='live', pin_length=4)"
-        assert repr(lessons.try_env(f"{ACCOUNT}SIPKIT_MODE=sandbox")) == "Settings(mode='sandbox', pin_length=4)"
+        assert repr(lessons.try_env(ACCOUNT)) == "Settings(mode='live', pin_length=6)"
+        assert repr(lessons.try_env(f"{ACCOUNT}SIPKIT_MODE=sandbox")) == "Settings(mode='sandbox', pin_length=6)"
 
     def test_only_the_text_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Settings of the environment do not mix with the tried ones, and are there again afterwards."""
         monkeypatch.setenv("PIN_LENGTH", "9")
-        assert repr(lessons.try_env("")) == "Settings(mode='sandbox', pin_length=4)"
+        assert repr(lessons.try_env("")) == "Settings(mode='sandbox', pin_length=6)"
         assert os.environ["PIN_LENGTH"] == "9"
 
     def test_the_tunnel_follows_the_text(self) -> None:

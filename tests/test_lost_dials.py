@@ -124,7 +124,7 @@ def test_nobody_is_thrown_out_by_guess(board: Switchboard, monkeypatch: pytest.M
     """If other connections began with the lost dial, and no key is there to ask with, hang_up throws nobody out."""
     room = board.open_room("standup")
     board.start_webhook_server()
-    monkeypatch.setattr("sipkit.voice_calls.can_hang_up", lambda _account: False)
+    monkeypatch.setattr("sipkit.voice_calls.can_call", lambda _account: False)
     with lossy(board, dial_arrives=True):
         with pytest.raises(DialUncertain):
             board.dial_out(room)

@@ -115,8 +115,7 @@ def test_a_slow_worker_is_waited_for(store: Store, other: Store, monkeypatch: py
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(first)
         assert working.wait(10)
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + LATER)
+        monkeypatch.setattr(time, "time", lambda: 2 * LATER)
         waiting = pool.submit(second)
         assert asking.wait(10)
         with pytest.raises(TimeoutError):
@@ -196,13 +195,12 @@ def test_an_older_kits_claim_without_answer(store: Store) -> None:
     assert answered_once(store, "id", "digest", never) == Answer(200, "first")
 
 
-def test_old_answers_are_swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_answers_are_swept(store: Store) -> None:
     """An answer is kept while its token is good, and gone at the first new request after that."""
     answered_once(store, "old", "digest", answer("answer"))
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + replay_book.KEPT_SECONDS - 1)
+    store.advance_clock(replay_book.KEPT_SECONDS - 1)
     assert answered_once(store, "old", "digest", never) == Answer(200, "answer")
-    monkeypatch.setattr(time, "time", lambda: now + replay_book.KEPT_SECONDS + 1)
+    store.advance_clock(2)
     answered_once(store, "new", "digest", answer(""))
     assert answered_once(store, "old", "another digest", answer("other")) == Answer(200, "other")
 

@@ -72,7 +72,7 @@ def enter(app: Flask, store: Store, room: Room) -> Enter:
     """`enter(role="guest", room=..., **granted)`: open the page by a new invitation."""
 
     def enter(role: str = "guest", at: Room = room, **granted: Any) -> Visitor:
-        made = invite(store, at, grant(at, role, "owner", **granted), "12025550100", "http://h", "http://h")
+        made = invite(store, at, grant(store, at, role, "owner", **granted), "12025550100", "http://h", "http://h")
         return Visitor(through_app(app), made.url)
 
     return enter
@@ -136,7 +136,7 @@ def test_live_the_page_loads_the_vendors_script(
 ) -> None:
     """The same page loads the script of the account's environment, and may talk to the vendor's servers only."""
     app = create_app(settings, replace(ACCOUNT, mode="live", video_environment=environment), store)
-    made = invite(store, room, grant(room, "guest", "owner"), "1202", "http://h", "http://h")
+    made = invite(store, room, grant(store, room, "guest", "owner"), "1202", "http://h", "http://h")
     visitor = Visitor(through_app(app), made.url)
     assert visitor.config["script"] == script
     policy_text = visitor.page.headers["Content-Security-Policy"]
@@ -215,26 +215,24 @@ def test_the_state_tells_how_far_the_call_is(enter: Enter, store: Store, room: R
     assert seen == ["idle", "dialing", "connected", "idle"]
 
 
-def test_a_visit_goes_on_as_long_as_it_polls(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visit_goes_on_as_long_as_it_polls(enter: Enter, store: Store) -> None:
     """Each state renews the visit; one that was away for more than five minutes must be loaded again."""
     visitor = enter()
-    now = time.time()
-    for minutes in (4, 8, 12):
-        monkeypatch.setattr("time.time", lambda minutes=minutes: now + 60 * minutes)
+    for _ in range(3):
+        store.advance_clock(240)
         assert visitor.state().status == 200
-    monkeypatch.setattr("time.time", lambda: now + 60 * 18)
+    store.advance_clock(360)
     refused = visitor.state()
     assert refused.status == 401
     assert "Load it again" in refused.json["error"]
 
 
-def test_a_visit_ends_with_its_invitation(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visit_ends_with_its_invitation(enter: Enter, store: Store) -> None:
     """However often it is renewed, a visit lasts no longer than what let it in."""
     visitor = enter(expires_in=120)
-    now = time.time()
-    monkeypatch.setattr("time.time", lambda: now + 100)
+    store.advance_clock(100)
     assert visitor.state().status == 200
-    monkeypatch.setattr("time.time", lambda: now + 130)
+    store.advance_clock(30)
     refused = visitor.state()
     assert refused.status == 401
     assert "expired" in refused.json["error"]
@@ -243,7 +241,7 @@ def test_a_visit_ends_with_its_invitation(enter: Enter, monkeypatch: pytest.Monk
 def test_a_closed_room_says_so(enter: Enter, store: Store, room: Room, app: Flask) -> None:
     """Its link gives a plain page with what to do, its open page is told; the next room of the name is another."""
     visitor = enter("host")
-    made = invite(store, room, grant(room, "host", "owner"), "1202", "http://h", "http://h")
+    made = invite(store, room, grant(store, room, "host", "owner"), "1202", "http://h", "http://h")
     store.close_room(room.name)
     store.open_room(room.name, lambda: SESSION)
     page = Visitor(through_app(app), made.url).page
@@ -254,11 +252,10 @@ def test_a_closed_room_says_so(enter: Enter, store: Store, room: Room, app: Flas
     assert visitor.send("GET", f"{visitor.path}/state", {"X-Sipkit-Visit": visitor.visit}, None).status == 410
 
 
-def test_an_expired_link_says_what_to_do(store: Store, app: Flask, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_link_says_what_to_do(store: Store, app: Flask, room: Room) -> None:
     """Its holder did nothing wrong and is told to ask for a new one."""
-    made = invite(store, room, grant(room, "guest", "owner", expires_in=60), "1202", "http://h", "http://h")
-    now = time.time()
-    monkeypatch.setattr("time.time", lambda: now + 61)
+    made = invite(store, room, grant(store, room, "guest", "owner", expires_in=60), "1202", "http://h", "http://h")
+    store.advance_clock(61)
     page = Visitor(through_app(app), made.url).page
     assert page.status == 410
     assert "expired" in page.text
@@ -284,7 +281,7 @@ def test_guests_are_not_told_how_to_mend_the_server(
 ) -> None:
     """What a failure of ours means for the server is for hosts, on the page and in its answers; guests ask them."""
     links = [
-        invite(store, room, grant(room, role, "owner"), "1202", "http://h", "http://h").url
+        invite(store, room, grant(store, room, role, "owner"), "1202", "http://h", "http://h").url
         for role in ("guest", "host")
     ]
     guest, host = (Visitor(through_app(app), link) for link in links)
@@ -357,7 +354,7 @@ def dialling(settings: Settings, store: Store, slow: SlowPlatform) -> Dialling:
 
 def host_of(store: Store, room: Room, send: Any) -> Visitor:
     """A host's page."""
-    return Visitor(send, invite(store, room, grant(room, "host", "owner"), "1202", "http://h", "http://h").url)
+    return Visitor(send, invite(store, room, grant(store, room, "host", "owner"), "1202", "http://h", "http://h").url)
 
 
 def test_a_webhook_is_answered_while_hosts_press_and_the_platform_is_slow(
@@ -583,7 +580,7 @@ def test_a_closed_boards_link_dials_no_more(board: Switchboard, host: Visitor) -
 def test_a_call_of_the_command_lines_link_ends_with_the_server(board: Switchboard, host: Visitor) -> None:
     """A link that no board made dials; the server knows of the call, and hangs it up at its end."""
     room = board.room("standup")
-    old = Seal(board._store).invitation(grant(room, "host", NO_BOARD))
+    old = Seal(board._store).invitation(grant(board._store, room, "host", NO_BOARD))
     assert board.server is not None
     visitor = Visitor(through_http(board.server.url), f"http://h/room/standup?invitation={old}")
     visitor.post("dial-out")

@@ -74,7 +74,7 @@ def test_other_settings_replace_the_server(folder: Settings, monkeypatch: pytest
     """A server with other settings is replaced: one server afterwards, on the port that calls know."""
     first = WebhookServer(folder, "one").start()
     pid, port = first.pid, first.port
-    monkeypatch.setenv("PIN_LENGTH", "6")
+    monkeypatch.setenv("PIN_LENGTH", "7")
     second = WebhookServer(Settings.load(), "two").start()
     assert not second.adopted
     assert [process.pid for process in servers_of(folder)] == [second.pid] != [pid]

@@ -51,7 +51,7 @@ def test_by_hand(folder: Settings, number: int) -> None:
 
 def host_at(board: Switchboard, room: Room, url: str) -> Visitor:
     """A host's page at a server started by hand, by a link as `sipkit invite` prints it."""
-    made = invite(board._store, room, grant(room, "host", NO_BOARD), board.number, url, url)
+    made = invite(board._store, room, grant(board._store, room, "host", NO_BOARD), board.number, url, url)
     return Visitor(through_http(url), made.url)
 
 

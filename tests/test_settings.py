@@ -48,7 +48,7 @@ def write_env(folder: Path, values: dict[str, str]) -> None:
 def test_no_credentials_mean_sandbox(project: Path) -> None:
     """Without any setting there is a sandbox, a PIN of four digits and a data folder in the project."""
     settings = Settings.load()
-    assert (settings.mode, settings.pin_length, settings.webhook_port) == ("sandbox", 4, 0)
+    assert (settings.mode, settings.pin_length, settings.webhook_port) == ("sandbox", 6, 0)
     assert settings.home == project / ".sipkit"
     assert settings.store_url == f"sqlite:///{project / '.sipkit' / 'sipkit.db'}"
 
@@ -215,7 +215,7 @@ def test_secrets_stay_out_of_every_repr(project: Path) -> None:
     account = LiveCloud(settings).account()
     shown = [repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json(), repr(account)]
     assert not [text for text in shown if "secret-value" in text]
-    assert repr(settings) == "Settings(mode='live', pin_length=4)"
+    assert repr(settings) == "Settings(mode='live', pin_length=6)"
 
 
 def _by_field() -> dict[str, str]:

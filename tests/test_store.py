@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sipkit.errors import BadRoomName, PinSpaceExhausted, RoomNotFound, StoreError
+from sipkit.pins import well_formed
 from sipkit.rooms import Room
 from sipkit.store import Store
 
@@ -57,7 +58,7 @@ def test_open_room_is_idempotent_by_name(store: Store, room: Room) -> None:
     assert store.open_room(" standup ", never) == room
     assert store.room("standup") == room
     assert store.rooms() == [room]
-    assert len(room.pin) == 4
+    assert len(room.pin) == 6
 
 
 def test_a_room_named_like_a_pin_is_no_pin(store: Store, room: Room) -> None:
@@ -105,18 +106,27 @@ def test_bad_names(store: Store) -> None:
 
 
 def test_exhausted_pins(store: Store, url: str, tmp_path: Path) -> None:
-    """With 8999 PINs in use the last one is found; then the space is exhausted, until a room closes."""
+    """With all PINs but one in use that one is found; then the space is exhausted, until a room closes."""
+    store.pin_length = 4
+    pins = [str(pin) for pin in range(1000, 10000) if well_formed(str(pin)) and pin != 4718]
+    ids = {pin: number for number, pin in enumerate(pins, 1)}
     with sqlite3.connect(tmp_path / "home" / "sipkit.db") as raw:
         raw.executemany(
-            "INSERT INTO rooms (environment, name, open_name, session_id, pin, opened_at) VALUES (?,?,?,?,?,0)",
-            [(ENVIRONMENT, f"r{pin}", f"r{pin}", "S", str(pin)) for pin in range(1000, 10000) if pin != 4711],
+            "INSERT INTO rooms (id, environment, name, open_name, session_id, opened_at) VALUES (?,?,?,?,?,0)",
+            [(ids[pin], ENVIRONMENT, f"r{pin}", f"r{pin}", "S") for pin in pins],
+        )
+        raw.executemany(
+            "INSERT INTO pins (environment, room_id, kind, name, pin, open_pin, open_role, made_at) "
+            "VALUES (?,?,'room','',?,?,?,0)",
+            [(ENVIRONMENT, ids[pin], pin, pin, f"{ids[pin]}:room:") for pin in pins],
         )
     raw.close()
-    assert store.open_room("last", lambda: "S").pin == "4711"
-    with pytest.raises(PinSpaceExhausted, match="9000"):
+    assert store.open_room("last", lambda: "S").pin == "4718"
+    with pytest.raises(PinSpaceExhausted, match="6310"):
         store.open_room("one more", lambda: "S")
-    store.close_room("r1234")
-    assert store.open_room("one more", lambda: "S").pin == "1234"
+    assert store.room("one more") is None
+    store.close_room("r1357")
+    assert store.open_room("one more", lambda: "S").pin == "1357"
 
 
 def test_longest_pin(store: Store, url: str) -> None:
@@ -124,7 +134,7 @@ def test_longest_pin(store: Store, url: str) -> None:
     assert store.longest_pin() == 0
     longer = Store.open(url, ENVIRONMENT, pin_length=7)
     assert len(longer.open_room("old", lambda: "S").pin) == 7
-    assert len(store.open_room("new", lambda: "S").pin) == 4
+    assert len(store.open_room("new", lambda: "S").pin) == 6
     assert store.longest_pin() == 7
     longer.close()
 

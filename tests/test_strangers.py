@@ -106,7 +106,7 @@ def test_nothing_answers_but_webhooks_health_and_invited_rooms(app: Flask) -> No
                 assert status in {401, 403, 404}, rule.rule
             else:
                 # Scripts and styles of the room page are the same for everybody, and in the wheel.
-                assert (first, method) in {("healthz", "GET"), ("static", "GET")}, rule.rule
+                assert (first, method) in {("healthz", "GET"), ("hold-music", "GET"), ("static", "GET")}, rule.rule
     assert {*WEBHOOKS, "healthz", "room"} <= seen
     for path in ("/", "/sandbox/ledger", "/static/x", "/.env", "/room/", "/voice-answer/", "//voice-answer", "/api"):
         assert client.get(path).status_code in {404, 403}, path

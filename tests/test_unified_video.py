@@ -238,8 +238,8 @@ def test_logs_and_reprs_hold_no_secret(video: UnifiedVideo, account: Account, ca
 def test_hanging_up_a_leg_is_one_request(account: Account, sandbox_home: Path, strange_key: SecretStr) -> None:
     """A leg is hung up with the application's JWT, once; a lost answer is said, and a strange key refused."""
     uuid = "aaaaaaaa-bbbb-cccc-dddd-0123456789ab"
-    assert voice_calls.can_hang_up(account)
-    assert not voice_calls.can_hang_up(replace(account, private_key=SecretStr("")))
+    assert voice_calls.can_call(account)
+    assert not voice_calls.can_call(replace(account, private_key=SecretStr("")))
     with closing_platform(sandbox_home) as platform:
         with pytest.raises(PlatformUnreachable):
             voice_calls.hang_up_leg(replace(account, voice_api_url=platform.url), uuid)

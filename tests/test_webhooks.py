@@ -132,9 +132,9 @@ def leg_of(bridge: Bridge) -> dict[str, str]:
     return {"uuid": "leg", "from": "46000001", **headers}
 
 
-def wrong_pin_for(room: Room) -> str:
+def wrong_pin_for(_room: Room) -> str:
     """Digits that are not the room's PIN."""
-    return "1111" if room.pin != "1111" else "2222"
+    return "111111"  # no PIN has a digit twice in a row
 
 
 # Answer
@@ -169,7 +169,7 @@ def test_a_session_that_is_not_ours_is_refused(platform: Platform, room: Room, s
 def test_a_phone_is_asked_for_its_pin(platform: Platform, store: Store, method: str) -> None:
     """A phone's leg is asked for a PIN, to be sent to our public address."""
     answer = platform.send(method, "voice-answer", {"uuid": "leg", "from": NUMBER, "to": "12025550100"})
-    assert answer.json == ncco.ask_pin(f"{PUBLIC}/voice-dtmf", 4)
+    assert answer.json == ncco.ask_pin(f"{PUBLIC}/voice-dtmf", 6)
     caller = store.caller("leg")
     assert caller is not None
     assert (caller.state, caller.number) == ("asked", NUMBER)
@@ -189,7 +189,7 @@ def test_the_event_url_never_comes_from_the_request(platform: Platform) -> None:
     forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
     answer = platform.post("voice-answer", body, **forged)
     assert "evil" not in answer.text
-    assert answer.json == ncco.ask_pin(f"{PUBLIC}/voice-dtmf", 4)
+    assert answer.json == ncco.ask_pin(f"{PUBLIC}/voice-dtmf", 6)
 
 
 def test_public_address(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,8 +267,8 @@ def test_three_wrong_pins(platform: Platform, room: Room) -> None:
     url = f"{PUBLIC}/voice-dtmf"
     answers = [platform.post("voice-dtmf", keys).json for _ in range(4)]
     goodbye = ncco.goodbye(ncco.GOODBYE_AFTER_WRONG_PINS)
-    assert answers == [ncco.wrong_pin(url, 4, 2), ncco.wrong_pin(url, 4, 1), goodbye, goodbye]
-    assert platform.post("voice-dtmf", {**keys, "uuid": "other"}).json == ncco.wrong_pin(url, 4, 2)
+    assert answers == [ncco.wrong_pin(url, 6, 2), ncco.wrong_pin(url, 6, 1), goodbye, goodbye]
+    assert platform.post("voice-dtmf", {**keys, "uuid": "other"}).json == ncco.wrong_pin(url, 6, 2)
 
 
 NOTHING: dict[str, dict[str, Any]] = {
@@ -286,7 +286,7 @@ NOTHING: dict[str, dict[str, Any]] = {
 def test_silence_is_asked_once_more(platform: Platform, form: str) -> None:
     """Nothing typed, in every form, is asked once again; the second time it is goodbye."""
     keys = {"uuid": "leg", "from": NUMBER, **NOTHING[form]}
-    assert platform.post("voice-dtmf", keys).json == ncco.nothing_typed(f"{PUBLIC}/voice-dtmf", 4)
+    assert platform.post("voice-dtmf", keys).json == ncco.nothing_typed(f"{PUBLIC}/voice-dtmf", 6)
     assert platform.post("voice-dtmf", keys).json == ncco.goodbye(ncco.GOODBYE_AFTER_SILENCE)
 
 
@@ -294,7 +294,7 @@ def test_a_pin_of_a_closed_room_or_another_environment_is_wrong(platform: Platfo
     """Only open rooms of this environment let anybody in."""
     store.close_room("standup")
     answer = platform.post("voice-dtmf", {"uuid": "leg", "dtmf": {"digits": room.pin}})
-    assert answer.json == ncco.wrong_pin(f"{PUBLIC}/voice-dtmf", 4, 2)
+    assert answer.json == ncco.wrong_pin(f"{PUBLIC}/voice-dtmf", 6, 2)
 
 
 # Events
@@ -393,7 +393,7 @@ def test_the_timeline_tells_the_call_without_its_secrets(platform: Platform, sto
     events = store.events()
     assert [event.text for event in events] == [
         "Phone •••0123 called; it is asked for a PIN.",
-        "Phone •••0123 typed 4 digits that are no room's PIN (try 1); it is asked again.",
+        "Phone •••0123 typed 6 digits that are no room's PIN (try 1); it is asked again.",
         "Phone •••0123 typed nothing; it is asked again.",
         "Phone •••0123 typed the PIN of room 'standup' and joins.",
         "Phone •••0123: completed, after 7 s.",

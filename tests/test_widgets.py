@@ -23,6 +23,7 @@ from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel, DirectCallPanel, EventLog, PhonePanel, Recording, RoomView, audio
 from sipkit.widgets.call_panel import CallView
 from sipkit.widgets.direct_call_panel import DirectCallView
+from sipkit.widgets.host_panel import HostView
 from sipkit.widgets.phone_panel import PhoneView
 from sipkit.widgets.phone_state import in_words
 from sipkit.widgets.receiver import Receiver
@@ -452,7 +453,7 @@ def test_colours_come_from_the_theme(path: Path) -> None:
     assert not re.search(r"#[0-9a-f]{3,8}\b|\brgba?\(|:\s*(?:white|black|red|green|gr[ae]y)\b", rules)
 
 
-VIEWS: list[Any] = [CallView, DirectCallView, EventLog, PhoneView, Receiver, Recording, RoomFrame]
+VIEWS: list[Any] = [CallView, DirectCallView, EventLog, HostView, PhoneView, Receiver, Recording, RoomFrame]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)

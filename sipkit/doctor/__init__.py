@@ -111,7 +111,7 @@ def _public_url(settings: Settings, account: Account) -> str | None:
     from sipkit.store import Store
 
     try:
-        store = Store.open(settings.store_url, account.environment, settings.pin_length)
+        store = Store.open(settings.store_url, account.environment, settings.pin_length, settings.pin_hours)
     except SipkitError:
         return None
     try:

@@ -62,6 +62,9 @@ class Kit:
     def __init__(self) -> None:
         self.board = Switchboard.from_env()
         self._cloud: Cloud = cloud_for(Settings.load(), hold=False)
+        if self.board.mode == "sandbox":
+            # All its phones have one number, and a lesson that is run again types its wrong PINs again.
+            self.board.forgive()
         events = self.board.events()
         self.since = events[-1].id if events else 0
 

@@ -10,7 +10,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from sipkit.bridges import HUNG_UP, Bridges
@@ -94,7 +93,7 @@ class RoomCalls:
         """
         with self._turn(room, 0.0):
             living = self._store.living_bridge(room)
-            if living is not None and _on_its_way(living):
+            if living is not None and self._on_its_way(living):
                 return "dialing"
             self._require_end(owner)
             if self._public_url() is None:
@@ -120,6 +119,9 @@ class RoomCalls:
         """
         with self._turn(room, _HANG_UP_PATIENCE):
             return self._bridges_of(owner).hang_up(room)
+
+    def _on_its_way(self, bridge: Bridge) -> bool:
+        return bridge.connection_id is None and self._store.age_of(bridge) < PATIENCE
 
     def _bridges_of(self, owner: str) -> Bridges:
         with self._lock:
@@ -151,8 +153,3 @@ def _state_of(bridge: Bridge | None) -> CallState:
     if bridge is None or not bridge.living:
         return "idle"
     return "connected" if bridge.state == "answered" else "dialing"
-
-
-def _on_its_way(bridge: Bridge) -> bool:
-    age = (datetime.now(UTC) - bridge.dialed_at).total_seconds()
-    return bridge.connection_id is None and age < PATIENCE

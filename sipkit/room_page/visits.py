@@ -12,7 +12,6 @@ JSON, which no HTML form can send. A repeated POST finds its ticket used, in whi
 
 import json
 import secrets
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -95,7 +94,7 @@ class VisitDesk:
             Refusal: It shows no visit token, one that is not ours, or one whose time is over.
         """
         payload, signed_at = self._read("visit", request.headers.get(HEADER, ""))
-        now = time.time()
+        now = self._store.time_about()
         if now >= payload["e"]:
             words = "Your invitation has expired. Whoever is connected stays so; to come back, ask for a new link."
             raise Refusal(401, words)
@@ -119,7 +118,7 @@ class VisitDesk:
         until = signed_at + TICKET_SECONDS
         if payload["v"] != visit.id:
             raise Refusal(401, "This request belongs to another page. Load this one again.")
-        if time.time() >= until:
+        if self._store.time_about() >= until:
             raise Refusal(409, "This press of a button comes too late. Press it again.")
         if not self._store.use_ticket(payload["t"], until):
             raise Refusal(409, "This press of a button has been counted already.")

@@ -9,9 +9,10 @@ constraints of `schema` decide, and the loser of a race runs its transaction aga
 from typing import Self
 
 from sipkit.errors import StoreError
+from sipkit.pins import DEFAULT_LENGTH
 from sipkit.store.bridge_book import BridgeBook
 from sipkit.store.caller_book import CallerBook
-from sipkit.store.journal import Journal
+from sipkit.store.lockout_book import LockoutBook
 from sipkit.store.migrations import make_tables
 from sipkit.store.replay_book import ReplayBook
 from sipkit.store.room_book import RoomBook
@@ -21,7 +22,7 @@ from sipkit.store.turnstile import Turnstile
 __all__ = ["Store"]
 
 
-class Store(RoomBook, BridgeBook, CallerBook, Journal, Turnstile, ReplayBook):
+class Store(RoomBook, LockoutBook, BridgeBook, CallerBook, Turnstile, ReplayBook):
     """The store of one environment. Safe to share between threads; open one per process.
 
     Use `Store.open`. Methods raise `StoreError` when the database fails; no error text of it holds
@@ -29,22 +30,24 @@ class Store(RoomBook, BridgeBook, CallerBook, Journal, Turnstile, ReplayBook):
     """
 
     @classmethod
-    def open(cls, url: str, environment: str, pin_length: int = 4) -> Self:
+    def open(cls, url: str, environment: str, pin_length: int = DEFAULT_LENGTH, pin_hours: float = 24.0) -> Self:
         """Open the store, making its file and tables if there are none.
 
         Args:
             url: SQLAlchemy URL, usually ``Settings.store_url``.
             environment: Which cloud and project; rooms of another one are not seen.
             pin_length: Digits of new PINs.
+            pin_hours: Hours after which a room's new PIN expires; 0: with the room.
 
         Raises:
             StoreError: If it cannot be opened, or was written by another version of this kit.
         """
-        store = cls(open_engine(url), environment, pin_length)
+        store = cls(open_engine(url), environment, pin_length, pin_hours)
         found = store.run(DURABLE, make_tables)
         if found != SCHEMA_VERSION:
             raise StoreError(
                 f"The store was written by another version of sipkit (its tables are version {found}).",
                 "`make clean` removes the data folder and its rooms.",
             )
+        store.run(DURABLE, store.settle_clock)
         return store

@@ -1,7 +1,6 @@
 """Bridges: at most one living one per room, and one per room and number that is called directly, whoever dials."""
 
 import secrets
-import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -9,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from sipkit.rooms import Bridge, Room
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row
+from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row, rooms_at
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
 
 LIVING: Final = bridges.c.ended_at.is_(None)
@@ -51,7 +50,7 @@ class BridgeBook(Database):
             values["caller_id"] = caller_id
             values |= {"living_room_id": None, "living_call": call} if call else {"living_room_id": room.id}
             values |= {"nonce": secrets.token_urlsafe(16)}
-            values |= {"state": "dialing", "owner": owner, "dialler": dialler or owner, "dialed_at": time.time()}
+            values |= {"state": "dialing", "owner": owner, "dialler": dialler or owner, "dialed_at": self.now(conn)}
             conn.execute(insert(bridges).values(**values))
             return as_bridge(one(bridge_row(conn, self.environment, here))), True
 
@@ -99,7 +98,7 @@ class BridgeBook(Database):
                 return as_bridge(known) if not nonce or known["nonce"] == nonce else None
             if nonce:
                 return self._answered(conn, (bridges.c.nonce == nonce) & LIVING, leg_uuid)
-            room = room_row(conn, self.environment, rooms.c.session_id == session_id)
+            room = room_row(conn, self.environment, rooms.c.session_id == session_id, self.now(conn))
             return None if room is None else self._answered(conn, bridges.c.living_room_id == room["id"], leg_uuid)
 
         return self.run(DURABLE, work)
@@ -117,13 +116,13 @@ class BridgeBook(Database):
         conn.execute(update(bridges).where(here).values(leg_uuid=leg_uuid, state="answered"))
         if left_at is not None:
             # Its last event overtook its answer webhook.
-            end_bridges(conn, here, "the phone side hung up")
+            end_bridges(conn, here, "the phone side hung up", self.now(conn))
         return as_bridge(one(bridge_row(conn, self.environment, here)))
 
     def end_bridge(self, bridge_id: int, reason: str) -> bool:
         """Keep that the bridge is gone. False if it was already."""
         here = bridges.c.id == bridge_id
-        return self.run(DURABLE, lambda conn: end_bridges(conn, here, reason))
+        return self.run(DURABLE, lambda conn: end_bridges(conn, here, reason, self.now(conn)))
 
     def end_bridge_of_leg(self, leg_uuid: str, reason: str) -> Bridge | None:
         """Keep that the bridge with this leg is gone.
@@ -134,7 +133,7 @@ class BridgeBook(Database):
 
         def work(conn: Connection) -> Bridge | None:
             leg = bridges.c.leg_uuid == leg_uuid
-            end_bridges(conn, leg & (bridges.c.environment == self.environment), reason)
+            end_bridges(conn, leg & (bridges.c.environment == self.environment), reason, self.now(conn))
             row = bridge_row(conn, self.environment, leg)
             return None if row is None else as_bridge(row)
 
@@ -182,8 +181,12 @@ class BridgeBook(Database):
 
     def room_of(self, bridge: Bridge) -> Room:
         """Return the bridge's room, even if it is closed by now."""
-        query = select(rooms).where(rooms.c.id == bridge.room_id)
-        return self.run(READ, lambda conn: as_room(conn.execute(query).mappings().one()))
+        here = rooms.c.id == bridge.room_id
+        return self.run(READ, lambda conn: as_room(conn.execute(rooms_at(self.now(conn)).where(here)).mappings().one()))
+
+    def age_of(self, bridge: Bridge) -> float:
+        """Return for how many seconds a bridge has been on record."""
+        return self.time_about() - bridge.dialed_at.timestamp()
 
     def _first_bridge(self, condition: Condition) -> Bridge | None:
         def work(conn: Connection) -> Bridge | None:
@@ -193,7 +196,7 @@ class BridgeBook(Database):
         return self.run(READ, work)
 
 
-def end_bridges(conn: Connection, condition: Condition, reason: str) -> bool:
+def end_bridges(conn: Connection, condition: Condition, reason: str, now: float) -> bool:
     """End the living bridges that meet the condition; True if there was one."""
-    values = {"living_room_id": None, "living_call": None, "state": "ended", "ended_at": time.time(), "reason": reason}
+    values = {"living_room_id": None, "living_call": None, "state": "ended", "ended_at": now, "reason": reason}
     return conn.execute(update(bridges).where(LIVING, condition).values(**values)).rowcount > 0

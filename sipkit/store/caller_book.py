@@ -1,13 +1,12 @@
 """Callers: what is known of each phone's leg, whatever the order the news came in."""
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from sipkit.rooms import CALLER_STATES, Caller, CallerState, Room
+from sipkit.rooms import CALLER_STATES, Caller, CallerState, Pin, Room
 from sipkit.store.database import Database
 from sipkit.store.rows import as_caller, caller_row, caller_row_made, one
 from sipkit.store.schema import QUICK, READ, bridges, callers
@@ -19,7 +18,9 @@ NEWS_WITHIN: Final = 10.0
 class CallerBook(Database):
     """Follows callers and counts their tries."""
 
-    def caller_seen(self, leg_uuid: str, number: str, state: CallerState, room_id: int | None = None) -> Caller:
+    def caller_seen(
+        self, leg_uuid: str, number: str, state: CallerState, room_id: int | None = None, pin: Pin | None = None
+    ) -> Caller:
         """Keep what is now known of a phone's leg. Repeated and late news never take anything back.
 
         Args:
@@ -27,6 +28,7 @@ class CallerBook(Database):
             number: The caller's number; empty if unknown.
             state: What the news says. States only move forward, and ``left`` is final.
             room_id: The room whose PIN it typed, once known.
+            pin: That PIN: whose it is, the caller is.
 
         Returns:
             The caller as it is now.
@@ -39,15 +41,48 @@ class CallerBook(Database):
                 news["number"] = number
             if room_id is not None:
                 news["room_id"] = room_id
+            if pin is not None:
+                news |= {"pin_id": pin.id, "name": pin.name, "host": pin.kind == "host"}
             if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
                 news["state"] = state
-                if state in {"joined", "left"}:
-                    news[f"{state}_at"] = time.time()
+                if state in {"waiting", "joined", "left"}:
+                    news[f"{state}_at"] = self.now(conn)
             if news:
                 conn.execute(update(callers).where(callers.c.id == row["id"]).values(**news))
             return as_caller(one(caller_row(conn, self.environment, leg_uuid)))
 
         return self.run(QUICK, work)
+
+    def admit_caller(self, leg_uuid: str) -> bool:
+        """Keep that a host lets a waiting phone in; False if it does not wait (any more): another one was quicker."""
+        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
+        waits = update(callers).where(here, callers.c.state == "waiting")
+
+        def work(conn: Connection) -> bool:
+            return conn.execute(waits.values(state="joined", joined_at=self.now(conn))).rowcount > 0
+
+        return self.run(QUICK, work)
+
+    def not_admitted(self, leg_uuid: str) -> None:
+        """Keep that a phone waits on after all, for the platform did not let it in."""
+        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
+        back = update(callers).where(here, callers.c.state == "joined").values(state="waiting", joined_at=None)
+        self.run(QUICK, lambda conn: conn.execute(back))
+
+    def set_caller(self, leg_uuid: str, **facts: bool | str) -> None:
+        """Keep what a host decided about a phone, and the platform has done: ``muted`` or ``name``."""
+        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
+        self.run(QUICK, lambda conn: conn.execute(update(callers).where(here).values(**facts)))
+
+    def waiting(self, room_id: int) -> list[str]:
+        """Return the legs of the phones that wait to be admitted to a room."""
+        here = (callers.c.room_id == room_id) & (callers.c.state == "waiting")
+        return self.run(READ, lambda conn: list(conn.scalars(select(callers.c.leg_uuid).where(here))))
+
+    def joined(self, room_id: int) -> int:
+        """Return how many phones are on record as being in a room's conversation."""
+        query = select(func.count()).where(callers.c.room_id == room_id, callers.c.state == "joined")
+        return self.run(READ, lambda conn: int(conn.scalar(query) or 0))
 
     def caller_left(self, leg_uuid: str) -> Caller:
         """Keep that the leg is gone, even if nothing else was ever heard of it."""
@@ -74,7 +109,7 @@ class CallerBook(Database):
         def work(conn: Connection) -> list[Caller]:
             over = conn.execute(select(func.max(bridges.c.ended_at)).where(answered)).scalar_one()
             found = [as_caller(row) for row in conn.execute(query).mappings()]
-            if over is None or time.time() - over < NEWS_WITHIN:
+            if over is None or self.now(conn) - over < NEWS_WITHIN:
                 return found
             end = datetime.fromtimestamp(over, UTC)
             return [

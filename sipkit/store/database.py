@@ -1,6 +1,7 @@
 """One transaction at a time: how every part of the store reads and writes."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -8,6 +9,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
+from sipkit.store.clock import Clock
+from sipkit.store.schema import DURABLE, READ
 
 T = TypeVar("T")
 
@@ -22,10 +25,44 @@ class Database:
         self.environment = environment
         self._engine = engine
         self._here = threading.local()  # .conn: the transaction that this thread's `run` joins, if one is open
+        self._clock = Clock(engine.dialect.name)
+        self._ahead = 0.0  # of this process's monotonic clock, as of the last look
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
         self._engine.dispose()
+
+    def now(self, conn: Connection) -> float:
+        """Return the store's time within a transaction: seconds since 1970, the same for all parts of `whole`."""
+        told: float | None = getattr(self._here, "now", None)
+        if told is None:
+            told = self._clock.read(conn)
+            self._ahead = told - time.monotonic()
+        if getattr(self._here, "conn", None) is conn:
+            self._here.now = told
+        return told
+
+    def time(self) -> float:
+        """Return the store's time: seconds since 1970, whatever this machine's clock says; see `store.clock`."""
+        return self.run(READ, self.now)
+
+    def time_about(self) -> float:
+        """Return the store's time without asking it: as of the last look at its clock, and what has passed since.
+
+        For what must be judged before the store is touched. A clock that `advance_clock` has moved is noticed by the
+        next transaction that asks for the time.
+        """
+        return self._ahead + time.monotonic()
+
+    def settle_clock(self, conn: Connection) -> None:
+        """Begin the store's time, or join it, and look at it once."""
+        self._clock.settle(conn)
+        self.now(conn)
+
+    def advance_clock(self, seconds: float) -> None:
+        """Move the store's time, for every process of it: so a test lives through hours in a moment."""
+        self.run(DURABLE, lambda conn: self._clock.advance(conn, seconds))
+        self.time()
 
     def run(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction; run it again when another process won a race for the same place.
@@ -73,6 +110,7 @@ class Database:
                 return work(conn)
             finally:
                 del self._here.conn
+                self._here.now = None
 
         return self.run(access, joined)
 

@@ -1,7 +1,6 @@
 """The timeline, and single values kept by name."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,12 +18,13 @@ class Journal(Database):
 
     def record(self, kind: str, text: str, room_id: int | None = None, data: Mapping[str, Any] | None = None) -> Event:
         """Append to the timeline. Tokens, PINs and numbers are hidden here once more, whoever calls."""
-        at, text, data = time.time(), mask_text(text), mask_data(data or {})
-        values = {"environment": self.environment, "at": at, "kind": kind, "text": text, "room_id": room_id}
-        statement = insert(events).values(**values, data=json.dumps(data, ensure_ascii=False))
+        text, data = mask_text(text), mask_data(data or {})
+        values = {"environment": self.environment, "kind": kind, "text": text, "room_id": room_id}
+        values["data"] = json.dumps(data, ensure_ascii=False)
 
         def work(conn: Connection) -> Event:
-            key = conn.execute(statement).inserted_primary_key
+            at = self.now(conn)
+            key = conn.execute(insert(events).values(**values, at=at)).inserted_primary_key
             return Event(one(key)[0], utc(at), kind, text, room_id, data)
 
         return self.run(QUICK, work)
@@ -47,7 +47,7 @@ class Journal(Database):
 
         def work(conn: Connection) -> None:
             here = (facts.c.environment == self.environment) & (facts.c.key == key)
-            news = {"value": value, "set_at": time.time()}
+            news = {"value": value, "set_at": self.now(conn)}
             if conn.execute(update(facts).where(here).values(**news)).rowcount == 0:
                 conn.execute(insert(facts).values(environment=self.environment, key=key, **news))
 
@@ -66,7 +66,9 @@ class Journal(Database):
             kept = conn.scalar(select(facts.c.value).where(here))
             if kept is not None:
                 return str(kept)
-            conn.execute(insert(facts).values(environment=self.environment, key=key, value=value, set_at=time.time()))
+            conn.execute(
+                insert(facts).values(environment=self.environment, key=key, value=value, set_at=self.now(conn))
+            )
             return value
 
         return self.run(DURABLE, work)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Double, insert, select, update
 
 from sipkit.store.schema import SCHEMA_VERSION, facts, metadata
 
@@ -44,4 +44,25 @@ def _from_2(conn: Connection) -> str:
     return "3"
 
 
-_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {"1": _from_1, "2": _from_2}
+def _from_3(conn: Connection) -> str:
+    """Let a room have several PINs, and rooms and callers say what hosts decide about them.
+
+    `create_all` has made the new tables. The column `pin` of rooms stays behind, empty: SQLite cannot drop a column
+    that a constraint names.
+    """
+    for column in ("lobby BOOLEAN", "locked BOOLEAN", "waits_for_host BOOLEAN", "language VARCHAR(20)"):
+        conn.exec_driver_sql(f"ALTER TABLE rooms ADD COLUMN {column}")
+    real = conn.dialect.type_compiler_instance.process(Double())
+    texts = ("name VARCHAR(64)", "host BOOLEAN", "muted BOOLEAN", "pin_id INTEGER")
+    times = ("hand_at", "unmute_asked_at", "waiting_at", "removed_at")
+    for column in (*texts, *(f"{name} {real}" for name in times)):
+        conn.exec_driver_sql(f"ALTER TABLE callers ADD COLUMN {column}")
+    conn.exec_driver_sql(
+        "INSERT INTO pins (environment, room_id, kind, name, pin, open_pin, open_role, made_at) "
+        "SELECT environment, id, 'room', '', pin, pin, id || ':room:', opened_at FROM rooms WHERE pin IS NOT NULL"
+    )
+    conn.exec_driver_sql("UPDATE rooms SET pin = NULL")
+    return "4"
+
+
+_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {"1": _from_1, "2": _from_2, "3": _from_3}

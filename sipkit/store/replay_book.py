@@ -11,7 +11,6 @@ So no clock decides whether somebody is still at it: a worker that was taken for
 PIN twice.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -66,7 +65,7 @@ class ReplayBook(Database):
                 return None
             if row is not None and row.status is not None:
                 return Answer(row.status, row.body or "")
-            now = time.time()
+            now = self.now(conn)
             lapsed = (replays.c.environment == self.environment) & (replays.c.received_at < now - KEPT_SECONDS)
             # Before the work: where several may write at once, as in PostgreSQL, the others wait at this key for us.
             # A row without an answer was left by a version of this kit that wrote it in a transaction of its own.

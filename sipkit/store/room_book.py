@@ -1,27 +1,28 @@
-"""Rooms and their PINs."""
+"""Rooms, each with the PIN that everybody of it has."""
 
-import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, insert, update
 
 from sipkit.errors import RoomNotFound
-from sipkit.pins import generate_pin
 from sipkit.rooms import Room, checked_name
-from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_room, bridge_row, one, open_rooms, room_row
-from sipkit.store.schema import DURABLE, READ, bridges, rooms
+from sipkit.store.pin_book import ROOM, PinBook, void_pins
+from sipkit.store.rows import Condition, as_room, bridge_row, one, open_rooms, room_row, rooms_at
+from sipkit.store.schema import DURABLE, READ, bridges, pins, rooms
 
 
-class RoomBook(Database):
+class RoomBook(PinBook):
     """Opens, finds, renews and closes rooms."""
 
-    def __init__(self, engine: Engine, environment: str, pin_length: int) -> None:
+    def __init__(self, engine: Engine, environment: str, pin_length: int, pin_hours: float) -> None:
         super().__init__(engine, environment)
         self.pin_length = pin_length
+        self.pin_hours = pin_hours
 
     def open_room(self, name: str, make_session: Callable[[], str]) -> Room:
         """Return the open room of this name; make it, with a session and a free PIN, if there is none.
+
+        A room whose PIN has expired gets a new one: whoever opens it again begins a new day with it.
 
         Args:
             name: What people will call it.
@@ -35,25 +36,25 @@ class RoomBook(Database):
         """
         name = checked_name(name)
         found = self.room(name)
-        if found is not None:
+        if found is not None and found.pin:
             return found
-        session_id = make_session()
+        session_id = make_session() if found is None else found.session_id
         named = rooms.c.open_name == name
-        pins_in_use = select(rooms.c.pin).where(open_rooms(self.environment))
         attempts = 0
 
         def work(conn: Connection) -> Room:
             nonlocal attempts
             attempts += 1
-            row = room_row(conn, self.environment, named)
-            if row is not None:
-                return as_room(row)
-            # The first draw is blind: the constraint refuses a PIN in use, and then we look.
-            taken = conn.scalars(pins_in_use) if attempts > 1 else ()
-            values = {"environment": self.environment, "name": name, "open_name": name}
-            values |= {"session_id": session_id, "pin": generate_pin(self.pin_length, taken)}
-            conn.execute(insert(rooms).values(**values, opened_at=time.time()))
-            return as_room(one(room_row(conn, self.environment, named)))
+            now = self.now(conn)
+            row = room_row(conn, self.environment, named, now)
+            if row is None:
+                values = {"environment": self.environment, "name": name, "open_name": name}
+                conn.execute(insert(rooms).values(**values, session_id=session_id, opened_at=now))
+                row = one(room_row(conn, self.environment, named, now))
+            if not row["open_pin"]:
+                void_pins(conn, (pins.c.room_id == row["id"]) & (pins.c.kind == ROOM), now)
+                self._new_pin(conn, row["id"], ROOM, "", now, blind=attempts == 1)
+            return as_room(one(room_row(conn, self.environment, named, now)))
 
         return self.run(DURABLE, work)
 
@@ -63,25 +64,20 @@ class RoomBook(Database):
 
     def rooms(self) -> list[Room]:
         """Return all open rooms, oldest first."""
-        query = select(rooms).where(open_rooms(self.environment)).order_by(rooms.c.id)
-        return self.run(READ, lambda conn: [as_room(row) for row in conn.execute(query).mappings()])
+        here = open_rooms(self.environment)
+
+        def work(conn: Connection) -> list[Room]:
+            return [as_room(row) for row in conn.execute(rooms_at(self.now(conn)).where(here)).mappings()]
+
+        return self.run(READ, work)
 
     def room_by_id(self, room_id: int) -> Room | None:
         """Return the open room with this id, or None; a room opened anew under an old name has a new id."""
         return self._first_room(rooms.c.id == room_id)
 
-    def room_by_pin(self, pin: str) -> Room | None:
-        """Return the open room this PIN belongs to, or None."""
-        return self._first_room(rooms.c.pin == pin)
-
     def room_by_session(self, session_id: str) -> Room | None:
         """Return the open room of this session, or None if it is none of ours."""
         return self._first_room(rooms.c.session_id == session_id)
-
-    def longest_pin(self) -> int:
-        """Return how many digits the longest PIN of an open room has; 0 if there is none."""
-        query = select(func.max(func.length(rooms.c.pin))).where(open_rooms(self.environment))
-        return self.run(READ, lambda conn: int(conn.scalar(query) or 0))
 
     def renew_session(self, name: str, old_session_id: str, new_session_id: str) -> Room:
         """Give the room a new session in place of one the platform has forgotten; the PIN stays.
@@ -98,7 +94,8 @@ class RoomBook(Database):
         named = rooms.c.open_name == checked_name(name)
 
         def work(conn: Connection) -> Room:
-            row = room_row(conn, self.environment, named)
+            now = self.now(conn)
+            row = room_row(conn, self.environment, named, now)
             if row is None:
                 raise RoomNotFound(f"There is no open room {name!r}.")
             if row["session_id"] == old_session_id:
@@ -106,23 +103,41 @@ class RoomBook(Database):
                 if bridge_row(conn, self.environment, here) is not None:
                     return as_room(row)
                 conn.execute(update(rooms).where(rooms.c.id == row["id"]).values(session_id=new_session_id))
-            return as_room(one(room_row(conn, self.environment, named)), reopened=True)
+            return as_room(one(room_row(conn, self.environment, named, now)), reopened=True)
 
         return self.run(DURABLE, work)
 
+    def set_room(self, room: Room, **wishes: bool) -> None:
+        """Keep what a host decides about an open room.
+
+        Args:
+            room: The room.
+            **wishes: ``lobby`` or ``locked``.
+        """
+        here = open_rooms(self.environment) & (rooms.c.id == room.id)
+        self.run(DURABLE, lambda conn: conn.execute(update(rooms).where(here).values(**wishes)))
+
     def close_room(self, name: str) -> bool:
-        """Close the room: its name and its PIN are free again. False if it was not open.
+        """Close the room: its name and its PINs are free again. False if it was not open.
 
         A living bridge stays on record until it is hung up, for it is billed until then.
         """
         named = open_rooms(self.environment) & (rooms.c.open_name == checked_name(name))
-        values = {"open_name": None, "pin": None, "closed_at": time.time()}
-        statement = update(rooms).where(named).values(**values)
-        return self.run(DURABLE, lambda conn: conn.execute(statement).rowcount > 0)
+
+        def work(conn: Connection) -> bool:
+            now = self.now(conn)
+            row = room_row(conn, self.environment, named, now)
+            if row is None:
+                return False
+            void_pins(conn, pins.c.room_id == row["id"], now)
+            closed = update(rooms).where(rooms.c.id == row["id"], rooms.c.open_name.is_not(None))
+            return conn.execute(closed.values(open_name=None, closed_at=now)).rowcount > 0
+
+        return self.run(DURABLE, work)
 
     def _first_room(self, condition: Condition) -> Room | None:
         def work(conn: Connection) -> Room | None:
-            row = room_row(conn, self.environment, condition)
+            row = room_row(conn, self.environment, condition, self.now(conn))
             return None if row is None else as_room(row)
 
         return self.run(READ, work)

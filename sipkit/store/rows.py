@@ -4,11 +4,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, insert, select
 
 from sipkit.errors import StoreError
-from sipkit.rooms import Bridge, Caller, Room
-from sipkit.store.schema import bridges, callers, rooms
+from sipkit.rooms import Bridge, Caller, Pin, Room
+from sipkit.store.schema import bridges, callers, pins, rooms
 from sipkit.timeline import Event
 
 T = TypeVar("T")
@@ -27,10 +27,17 @@ def open_rooms(environment: str) -> Condition:
     return (rooms.c.environment == environment) & rooms.c.open_name.is_not(None)
 
 
-def room_row(conn: Connection, environment: str, condition: Condition) -> RowMapping | None:
+def rooms_at(now: float) -> Select[Any]:
+    """The query for rooms, each with the PIN that everybody of it has, as far as it lets in at this time."""
+    valid = (pins.c.room_id == rooms.c.id) & (pins.c.kind == "room") & pins.c.open_pin.is_not(None)
+    valid &= pins.c.expires_at.is_(None) | (pins.c.expires_at > now)
+    joined = rooms.outerjoin(pins, valid)
+    return select(rooms, pins.c.open_pin, pins.c.expires_at).select_from(joined).order_by(rooms.c.id)
+
+
+def room_row(conn: Connection, environment: str, condition: Condition, now: float) -> RowMapping | None:
     """Return the open room that meets the condition, or None."""
-    query = select(rooms).where(open_rooms(environment), condition).order_by(rooms.c.id)
-    return conn.execute(query).mappings().first()
+    return conn.execute(rooms_at(now).where(open_rooms(environment), condition)).mappings().first()
 
 
 def bridge_row(conn: Connection, environment: str, condition: Condition) -> RowMapping | None:
@@ -61,10 +68,27 @@ def as_room(row: RowMapping, *, reopened: bool = False) -> Room:
         id=row["id"],
         name=row["name"],
         session_id=row["session_id"],
-        pin=row["pin"] or "",
+        pin=row["open_pin"] or "",
         environment=row["environment"],
         opened_at=utc(row["opened_at"]),
+        pin_until=_utc_or_none(row["expires_at"]),
+        lobby=bool(row["lobby"]),
+        locked=bool(row["locked"]),
         reopened=reopened,
+    )
+
+
+def as_pin(row: RowMapping, now: float) -> Pin:
+    """Make a PIN of its row, as of a time."""
+    expired = row["expires_at"] is not None and row["expires_at"] <= now
+    return Pin(
+        id=row["id"],
+        room_id=row["room_id"],
+        kind=row["kind"],
+        name=row["name"],
+        digits=row["pin"],
+        until=_utc_or_none(row["expires_at"]),
+        void=expired or row["open_pin"] is None,
     )
 
 
@@ -97,6 +121,9 @@ def as_caller(row: RowMapping) -> Caller:
         state=row["state"],
         joined_at=_utc_or_none(row["joined_at"]),
         left_at=_utc_or_none(row["left_at"]),
+        name=row["name"] or "",
+        host=bool(row["host"]),
+        muted=bool(row["muted"]),
     )
 
 

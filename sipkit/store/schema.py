@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     URL,
+    Boolean,
     Column,
     Connection,
     Double,
@@ -38,9 +39,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sipkit.errors import StoreError
 
-SCHEMA_VERSION: Final = "3"
+SCHEMA_VERSION: Final = "4"
 """2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
-answered webhooks. `migrations` brings older ones there."""
+answered webhooks; 4 knows several PINs a room, lock-outs, the lobby, leases and charges. `migrations` brings older
+ones there."""
 
 BUSY_SECONDS: Final = 30.0
 """How long a writer waits for another process's write before it gives up."""
@@ -61,12 +63,33 @@ rooms = Table(
     Column("name", String(64), nullable=False),
     Column("open_name", String(64), comment="the name while open, NULL once closed"),
     Column("session_id", String(500), nullable=False),
-    Column("pin", String(10), comment="NULL once closed"),
     Column("opened_at", Double, nullable=False),
     Column("closed_at", Double),
+    Column("lobby", Boolean, comment="each phone waits until a host admits it; NULL before version 4: no"),
+    Column("locked", Boolean, comment="no further phone is let in; NULL before version 4: no"),
+    Column("waits_for_host", Boolean, comment="phones hear music until a host is in; NULL before version 4: no"),
+    Column("language", String(20), comment="of what phones are told, BCP 47; NULL: the setting's"),
     UniqueConstraint("environment", "open_name"),
-    UniqueConstraint("environment", "pin"),
     Index("rooms_by_session", "environment", "session_id"),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("room_id", ForeignKey("rooms.id"), nullable=False, index=True),
+    Column("kind", String(10), nullable=False, comment="room, host or personal"),
+    Column("name", String(64), nullable=False, comment="whose personal PIN it is; empty otherwise"),
+    Column("pin", String(10), nullable=False, comment="kept when void, to know late tries of it from guesses"),
+    Column("open_pin", String(10), comment="the PIN while it lets in, NULL once void"),
+    Column("open_role", String(100), comment="room:kind:name while it lets in: one PIN for each; NULL once void"),
+    Column("made_at", Double, nullable=False),
+    Column("expires_at", Double, comment="NULL: with the room"),
+    Column("void_at", Double, comment="when it was replaced, withdrawn, or its room closed"),
+    UniqueConstraint("environment", "open_pin"),
+    UniqueConstraint("environment", "open_role"),
+    Index("pins_by_digits", "environment", "pin"),
 )
 
 bridges = Table(
@@ -108,6 +131,14 @@ callers = Table(
     Column("left_at", Double),
     Column("wrong_tries", Integer, nullable=False),
     Column("silent_tries", Integer, nullable=False),
+    Column("pin_id", Integer, comment="the PIN it typed; NULL until then, and before version 4"),
+    Column("name", String(64), comment="what a host calls it"),
+    Column("host", Boolean, comment="it typed the host's PIN"),
+    Column("muted", Boolean),
+    Column("hand_at", Double, comment="since when its hand is raised"),
+    Column("unmute_asked_at", Double, comment="when a host asked it to unmute itself"),
+    Column("waiting_at", Double, comment="since when it is in the lobby"),
+    Column("removed_at", Double, comment="when a host removed it"),
     UniqueConstraint("environment", "leg_uuid"),
 )
 
@@ -151,6 +182,56 @@ allowances = Table(
     Column("used", Integer, nullable=False),
     Column("until", Double, nullable=False, comment="when counting begins anew"),
     Index("allowances_by_end", "environment", "until"),
+)
+
+lockouts = Table(
+    "lockouts",
+    metadata,
+    Column("environment", String(200), primary_key=True),
+    Column("key", String(200), primary_key=True, comment="caller:<digest>, room:<id> or number:"),
+    Column("level", Double, nullable=False, comment="wrong PINs that count now"),
+    Column("pauses", Integer, nullable=False, comment="how many there were: each is longer than the one before"),
+    Column("until", Double, nullable=False, comment="end of the pause; 0: none yet"),
+    Column("last_at", Double, nullable=False, comment="of the last wrong PIN"),
+    Column("kept_until", Double, nullable=False, comment="when nothing of it counts any more"),
+    Index("lockouts_by_end", "environment", "kept_until"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("bridge_id", ForeignKey("bridges.id"), primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("closed_at", Double, comment="NULL while the bridge may be up"),
+    Column("no_browser_since", Double, comment="NULL while there is a browser, or nobody has looked"),
+    Column("nobody_since", Double, comment="NULL while there is a browser or a phone, or nobody has looked"),
+    Column("watched_at", Double, comment="when somebody last looked"),
+    Column("warned_for", String(20), comment="the limit that was warned of"),
+    Index("open_leases", "environment", "closed_at"),
+)
+
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("environment", String(200), primary_key=True),
+    Column("role", String(50), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("until", Double, nullable=False, comment="when it falls to whoever asks first"),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("environment", String(200), nullable=False),
+    Column("room_id", ForeignKey("rooms.id"), index=True),
+    Column("kind", String(20), nullable=False, comment="what is charged for: a row of the price table"),
+    Column("leg", String(200), nullable=False, comment="leg's uuid or connection's id"),
+    Column("began_at", Double, nullable=False),
+    Column("ended_at", Double, comment="NULL while it runs"),
+    Column("price", Double, comment="what the platform said it cost; NULL: the estimate stands"),
+    UniqueConstraint("environment", "kind", "leg"),
 )
 
 replays = Table(

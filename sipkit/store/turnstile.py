@@ -1,7 +1,5 @@
 """The turnstile: a ticket passes once, and a hand that is too quick must wait; whichever process it comes to."""
 
-import time
-
 from sqlalchemy import Connection, delete, insert, select, update
 
 from sipkit.store.database import Database
@@ -22,9 +20,9 @@ class Turnstile(Database):
             False if it was used before.
         """
         here = (tickets.c.environment == self.environment) & (tickets.c.key == key)
-        lapsed = (tickets.c.environment == self.environment) & (tickets.c.until < time.time())
 
         def work(conn: Connection) -> bool:
+            lapsed = (tickets.c.environment == self.environment) & (tickets.c.until < self.now(conn))
             if conn.scalar(select(tickets.c.key).where(here)) is not None:
                 return False
             conn.execute(delete(tickets).where(lapsed))
@@ -47,13 +45,12 @@ class Turnstile(Database):
         here = (allowances.c.environment == self.environment) & (allowances.c.key == key)
 
         def work(conn: Connection) -> float:
-            now = time.time()
+            now = self.now(conn)
             left = here & (allowances.c.until > now) & (allowances.c.used < limit)
             if conn.execute(update(allowances).where(left).values(used=allowances.c.used + 1)).rowcount:
                 return 0.0
             until = conn.scalar(select(allowances.c.until).where(here))
-            # A window that ends later than it can was begun before the clock was set back.
-            if until is not None and now < until <= now + seconds:
+            if until is not None and now < until:
                 return float(until) - now
             # A window is over, this one or another's: the moment to forget them all.
             over = (allowances.c.environment == self.environment) & (allowances.c.until <= now)

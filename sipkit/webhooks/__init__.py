@@ -3,6 +3,7 @@
     /voice-answer   a leg has called: what shall it do?             -> NCCO
     /voice-dtmf     it pressed keys: what now?                      -> NCCO
     /voice-events   news about a leg                                -> noted
+    /hold-music     what a phone hears that waits to be let in      -> WAV, to whoever asks
     /healthz        is this server alive, and which one is it?      -> JSON, for our own tools
 
 GET and POST on the first three, for the platform's defaults and its habits differ. Each request is
@@ -29,6 +30,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from sipkit import ncco, replays, signatures
 from sipkit.cloud import Account
 from sipkit.errors import SignatureRefused, SipkitError, StoreError
+from sipkit.hold_music import hold_music
 from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -77,7 +79,7 @@ class Office:
             query=query,
             api_key=account.voice_api_key,
             application_id=account.application_id,
-            now=time.time(),
+            now=self.store.time_about(),
         )
 
     def is_holder(self, proof: str) -> bool:
@@ -180,6 +182,12 @@ def voice_events(incoming: Incoming) -> Response:
     """Note a piece of news about a leg."""
     incoming.office.desk.note(read_event(incoming.fields))
     return json_answer({"ok": True})
+
+
+@blueprint.route("/hold-music", methods=["GET"])
+def music() -> Response:
+    """Give the music of the lobby; the platform fetches it without a signature."""
+    return Response(hold_music(), mimetype="audio/wav")
 
 
 @blueprint.route("/healthz", methods=["GET"])

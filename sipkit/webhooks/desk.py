@@ -5,7 +5,10 @@ a leg with a session id in its SIP headers   is a bridge      -> join its sessio
     knows, or of somebody else while our bridge is there      -> hang up
     of a direct call of ours                                  -> connect to the phone it is for
 any other leg                                is a phone       -> ask for a PIN
-keys that are a room's PIN                                    -> join that room's conversation
+    of a caller that typed too many wrong PINs lately         -> goodbye
+keys that are a PIN of a room                                 -> join that room's conversation
+    if it has a lobby, or somebody guesses PINs               -> wait until a host admits it
+    if it is locked, or full                                  -> goodbye
 wrong keys, the first and the second time                     -> ask again
 wrong keys, the third time                                    -> goodbye
 no keys, once                                                 -> ask again
@@ -14,12 +17,12 @@ no keys, twice                                                -> goodbye
 
 import logging
 import os
-import time
 from typing import Final
 
 from sipkit import ncco
 from sipkit.ncco import Ncco
-from sipkit.pins import MAX_SILENT_TRIES, MAX_WRONG_TRIES, typed_pin
+from sipkit.pin_desk import Admitted, PinDesk, Refused
+from sipkit.pins import MAX_SILENT_TRIES, typed_pin
 from sipkit.refusals import on_this_machine
 from sipkit.rooms import Bridge, Caller, Room
 from sipkit.settings import Settings
@@ -59,7 +62,8 @@ class Desk:
         self.store = store
         self._number = number
         self._settings = settings
-        self._started_at = time.time()
+        self._pins = PinDesk(store)
+        self._started_at = store.time()
 
     def public_url(self) -> str | None:
         """Return the address the platform reaches this server by, or None if nobody told.
@@ -75,7 +79,11 @@ class Desk:
         if call.session_id is not None:
             return self._answer_sip_leg(call, call.session_id)
         caller = self.store.caller_seen(call.leg_uuid, call.number, "asked")
-        event_url = self._event_url()
+        if self._pins.must_pause(call.number):
+            text = f"{_phone(caller)} called, which typed too many wrong PINs; it is told to call later."
+            self._record("voice-answer", text, call)
+            return ncco.goodbye(ncco.GOODBYE_PAUSE)
+        event_url = self._url("voice-dtmf")
         if event_url is None:
             return self._no_public_url()
         self._record("voice-answer", f"{_phone(caller)} called; it is asked for a PIN.", call)
@@ -83,18 +91,17 @@ class Desk:
 
     def keys(self, call: Callback, keys: str) -> Ncco:
         """Answer the keys that a leg pressed, or their absence."""
-        pin = typed_pin(keys)
-        room = self.store.room_by_pin(pin) if pin else None
-        if room is not None:
-            caller = self.store.caller_seen(call.leg_uuid, call.number, "joined", room.id)
-            text = f"{_phone(caller)} typed the PIN of room {room.name!r} and joins."
-            self._record("voice-dtmf", text, call, room.id)
-            return ncco.join(room.session_id)
-        event_url = self._event_url()
-        if event_url is None:
+        event_url, music_url = self._url("voice-dtmf"), self._url("hold-music")
+        if event_url is None or music_url is None:
             return self._no_public_url()
         caller = self.store.caller_seen(call.leg_uuid, call.number, "asked")
-        return self._wrong(call, caller, event_url, pin) if pin else self._silent(call, caller, event_url)
+        pin = typed_pin(keys)
+        if not pin:
+            return self._silent(call, caller, event_url)
+        verdict = self._pins.judge(call.leg_uuid, caller.number, pin)
+        if isinstance(verdict, Refused):
+            return self._wrong(call, caller, event_url, mask_digits(pin), verdict)
+        return self._right(call, caller, verdict, music_url)
 
     def note(self, event: Event) -> None:
         """Keep a piece of news: who is there, who left."""
@@ -155,14 +162,41 @@ class Desk:
         self._record("voice-answer", text, call, room.id)
         return ncco.leave()
 
-    def _wrong(self, call: Callback, caller: Caller, event_url: str, pin: str) -> Ncco:
-        tries = self.store.wrong_try(call.leg_uuid)
-        text = f"{_phone(caller)} typed {mask_digits(pin)} that are no room's PIN (try {tries})"
-        if tries >= MAX_WRONG_TRIES:
+    def _right(self, call: Callback, caller: Caller, verdict: Admitted, music_url: str) -> Ncco:
+        """Let a phone in, or let it wait, or send it away: what its room wants of who has the right PIN."""
+        room, pin = verdict.room, verdict.pin
+        whose = "its own PIN" if pin.own else "the PIN"
+        text = f"{_phone(caller)} typed {whose} of room {room.name!r}"
+        turned_away = self._turned_away(room, caller, verdict)
+        if turned_away:
+            self._record("voice-dtmf", f"{text}, and is told goodbye: {turned_away[0]}.", call, room.id)
+            return ncco.goodbye(turned_away[1])
+        if pin.kind != "host" and caller.state != "joined" and (room.lobby or verdict.doubtful):
+            self.store.caller_seen(call.leg_uuid, call.number, "waiting", room.id, pin)
+            why = "" if room.lobby else ", as somebody is guessing PINs"
+            self._record("lobby", f"{text} and waits for a host to admit it{why}.", call, room.id)
+            return ncco.wait_in_lobby(music_url)
+        self.store.caller_seen(call.leg_uuid, call.number, "joined", room.id, pin)
+        self._record("voice-dtmf", f"{text} and joins.", call, room.id)
+        return ncco.join(room.session_id)
+
+    def _turned_away(self, room: Room, caller: Caller, verdict: Admitted) -> tuple[str, str] | None:
+        """Why a phone with the right PIN is not let in, and what it is told."""
+        if caller.state == "joined" or verdict.pin.kind == "host":
+            return None
+        if room.locked:
+            return "the room is locked", ncco.GOODBYE_LOCKED
+        if self.store.joined(room.id) >= self._settings.room_size:
+            return "the room is full", ncco.GOODBYE_FULL
+        return None
+
+    def _wrong(self, call: Callback, caller: Caller, event_url: str, typed: str, verdict: Refused) -> Ncco:
+        text = f"{_phone(caller)} typed {typed} that are no room's PIN (try {verdict.tries})"
+        if not verdict.tries_left:
             self._record("voice-dtmf", f"{text}; it is told goodbye.", call)
             return ncco.goodbye(ncco.GOODBYE_AFTER_WRONG_PINS)
         self._record("voice-dtmf", f"{text}; it is asked again.", call)
-        return ncco.wrong_pin(event_url, self._prompt_length(), MAX_WRONG_TRIES - tries)
+        return ncco.wrong_pin(event_url, self._prompt_length(), verdict.tries_left)
 
     def _silent(self, call: Callback, caller: Caller, event_url: str) -> Ncco:
         tries = self.store.silent_try(call.leg_uuid)
@@ -203,9 +237,10 @@ class Desk:
         log.warning("%s Fix: %s", text, fix)
         return ncco.goodbye(ncco.SORRY)
 
-    def _event_url(self) -> str | None:
+    def _url(self, route: str) -> str | None:
+        """The address by which the platform reaches one of our routes."""
         base = self.public_url()
-        return f"{base.rstrip('/')}/voice-dtmf" if base else None
+        return f"{base.rstrip('/')}/{route}" if base else None
 
     @property
     def _in_sandbox(self) -> bool:
@@ -221,7 +256,7 @@ class Desk:
         return url if url is not None and on_this_machine(url) == self._in_sandbox else None
 
     def _prompt_length(self) -> int:
-        """Digits to wait for: rooms opened before PIN_LENGTH was lowered keep their longer PINs."""
+        """Digits to wait for: one's own PINs are longer, and rooms opened before PIN_LENGTH was lowered keep theirs."""
         return max(self._settings.pin_length, self.store.longest_pin())
 
 

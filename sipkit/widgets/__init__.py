@@ -12,6 +12,8 @@ from sipkit.widgets.direct_call_panel import DirectCallPanel
 from sipkit.widgets.doctor_card import DoctorCard
 from sipkit.widgets.env_form import EnvForm
 from sipkit.widgets.event_log import EventLog
+from sipkit.widgets.guessing_panel import GuessingPanel
+from sipkit.widgets.host_panel import HostPanel
 from sipkit.widgets.phone_panel import PhonePanel
 from sipkit.widgets.recording import Recording
 from sipkit.widgets.room_view import RoomView
@@ -23,6 +25,8 @@ __all__ = [
     "DoctorCard",
     "EnvForm",
     "EventLog",
+    "GuessingPanel",
+    "HostPanel",
     "PhonePanel",
     "Recording",
     "RoomView",

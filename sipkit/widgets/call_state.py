@@ -30,7 +30,8 @@ class CallState(Waitable):
         callers: How many phones are in the conversation now.
         mode: `sandbox` or `live`.
         number: The number to call, with a leading plus.
-        pin: The room's PIN. It goes to the browser and into no representation of this object.
+        pin: The room's PIN as it is now, empty if it has expired. It goes to the browser and into no representation of
+            this object.
     """
 
     callers = Int(0)
@@ -73,6 +74,7 @@ class CallState(Waitable):
         with self._turn:
             bridge = self._board.bridge(self._room)
             callers = self._board.callers(self._room)
+            self.pin = next((room.pin for room in self._board.rooms() if room.id == self._room.id), "")
             self.callers = sum(caller.state == "joined" for caller in callers)
             self.state = self._after(None if bridge is None else bridge.state)
 

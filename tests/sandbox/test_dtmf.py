@@ -108,7 +108,7 @@ def test_keys_of_another_source_are_ignored(lab: Lab, app: AnsweringApp) -> None
     with RawPhone(lab.info) as phone, RawPhone(lab.info) as thief:
         phone.call()
         phone.rtp.digit(1)
-        wait_for(lambda: [e for e in lab.trace(kind="dtmf") if e["digit"] == "1"], what="the first key")
+        wait_for(lambda: [e for e in lab.trace(kind="dtmf") if e["key"] == 1], what="the first key")
         thief.rtp.peer = phone.rtp.peer
         for code in (9, 9, 9):
             thief.rtp.digit(code)

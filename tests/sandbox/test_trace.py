@@ -15,7 +15,7 @@ def test_events_are_numbered_and_carry_the_time_and_their_data() -> None:
     trace = Trace()
     before = time.time()
     first = trace.emit("leg", uuid="a", state="ringing")
-    second = trace.emit("dtmf", digit="1")
+    second = trace.emit("dtmf", key=1)
     assert (first["seq"], first["kind"], first["uuid"], first["state"]) == (1, "leg", "a", "ringing")
     assert second["seq"] == trace.last_seq == 2
     assert before <= first["t"] <= second["t"] <= time.time()

@@ -27,6 +27,7 @@ class LegControl(LegNews):
         super().__init__(voice, call, endpoint, webhook, conversation_uuid)
         self.on_digit: set[Callable[[str], None]] = set()
         self._listener: Webhook | None = None
+        self._keyed = 0
         name = f"voice:{self.uuid}"
         self.audio = call.carry(name) if isinstance(call, SocketCall) else RtpLeg(name, on_digit=self._digit)
 
@@ -93,7 +94,9 @@ class LegControl(LegNews):
         return await self.audio.play(source)
 
     def _digit(self, digit: str) -> None:
-        self.voice.trace.emit("dtmf", leg=self.uuid, digit=digit)
+        self._keyed += 1
+        # How many, and not which: they may be a PIN.
+        self.voice.trace.emit("dtmf", leg=self.uuid, key=self._keyed)
         for each in list(self.on_digit):
             each(digit)
         tell_digit(self.audio, digit)

@@ -1,0 +1,80 @@
+"""The host's panel: who is in the conversation by phone, who waits, and the door."""
+
+from typing import Any
+
+from anywidget import AnyWidget
+from ipywidgets import Button, HBox
+from traitlets import Bool, Dict, Int, List, Unicode
+
+from sipkit.rooms import Room
+from sipkit.switchboard import Switchboard
+from sipkit.widgets.face import script, style
+from sipkit.widgets.host_state import HostState
+from sipkit.widgets.panel import Panel
+
+
+class HostView(AnyWidget):
+    """The list of phones, with a button for what can be done to each."""
+
+    _esm = script("host_panel")
+    _css = style("panel", "host_panel")
+    room = Unicode().tag(sync=True)
+    mode = Unicode().tag(sync=True)
+    state = Unicode().tag(sync=True)
+    phones = List(Dict()).tag(sync=True)
+    waiting = Int().tag(sync=True)
+    locked = Bool().tag(sync=True)
+    lobby = Bool().tag(sync=True)
+    guessing = Bool().tag(sync=True)
+    error = Unicode().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"HostView(room={self.room!r})"
+
+
+class HostPanel(Panel):
+    """Admit, mute, rename and remove phones of one room; lock it, open its lobby, give it a new PIN.
+
+    Args:
+        board: The switchboard.
+        room: The room, or its name (which opens it).
+
+    Attributes:
+        lock: The *Lock the room* button, which unlocks it again.
+        lobby: The *Use the lobby* button, which ends that again.
+        new_pin: The *New PIN* button.
+        state: The `HostState` behind the view.
+    """
+
+    state: HostState
+
+    def __init__(self, board: Switchboard, room: Room | str) -> None:
+        self.room = board.open_room(room) if isinstance(room, str) else room
+        state = HostState(board, self.room)
+        self.lock = Button(tooltip="Let no further phone in, but for a host's")
+        self.lobby = Button(tooltip="Let each phone wait until you admit it")
+        self.new_pin = Button(description="New PIN", tooltip="The old PIN lets nobody in any more; who is in stays")
+        self.lock.on_click(lambda _button: state.lock(on=not state.locked))
+        self.lobby.on_click(lambda _button: state.use_lobby(on=not state.lobby))
+        self.new_pin.on_click(lambda _button: state.new_pin())
+        view = HostView(room=self.room.name)
+        view.on_msg(self._told)
+        state.observe(lambda _change: self._name_buttons(), names=["locked", "lobby"])
+        buttons = dict.fromkeys((self.lock, self.lobby, self.new_pin), frozenset({"open"}))
+        super().__init__(board, state, view, buttons, [view, HBox([self.lock, self.lobby, self.new_pin])])
+        self._name_buttons()
+
+    def _told(self, _view: HostView, news: dict[str, str], _buffers: object) -> None:
+        """Do what a button of the list says."""
+        match news:
+            case {"do": "admit" | "mute" | "remove" as deed, "leg": str(leg)}:
+                self.state.do(deed, leg)
+            case {"do": "rename", "leg": str(leg), "name": str(name)}:
+                self.state.rename(leg, name)
+
+    def _name_buttons(self) -> None:
+        self.lock.description = "Unlock the room" if self.state.locked else "Lock the room"
+        self.lobby.description = "Close the lobby" if self.state.lobby else "Use the lobby"
+
+    def _facts(self) -> dict[str, Any]:
+        return {"room": self.room.name, "mode": self.state.mode}
