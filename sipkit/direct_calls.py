@@ -43,6 +43,9 @@ class DirectCalls:
         """Who answers."""
         raise NotImplementedError
 
+    def _watched(self, bridge: Bridge) -> Bridge:
+        raise NotImplementedError
+
     def _room(self, room: Room | str) -> Room:
         raise NotImplementedError
 
@@ -77,7 +80,7 @@ class DirectCalls:
         shown = None if caller_id is None else _digits(caller_id)
         self._front_door().require_open()
         _require_consent(self.mode, digits, confirm)
-        return self._bridges.dial(room, digits, shown)
+        return self._watched(self._bridges.dial(room, digits, shown))
 
     def calls(self, room: Room | str) -> list[Bridge]:
         """Return a room's living direct calls, in the order they were dialled."""

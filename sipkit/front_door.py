@@ -48,6 +48,7 @@ class FrontDoor:
         self._settings = settings
         self._tunnel: Tunnel = tunnel_for(settings)
         self._store = store
+        self._owner = owner
         self._account = account
         self._pointing = Pointing(store, settings.home)
         self._opened = False  # all of it: server, tunnel, and the application pointed
@@ -81,6 +82,7 @@ class FrontDoor:
             if account.application_id:
                 self._pointing.adopt_older_note(account)  # it is read by the address that we had then
             self._store.set_fact("public_url", url)
+            self._store.tell_owner(self._owner)
             self._point(account, url)
             if account.application_id:
                 self._pointing.lead_number(account)

@@ -32,6 +32,8 @@ def hang_up_all(
     bridges: "list[Bridge]",
     why: str,
     within: float = HANG_UP_WITHIN,
+    *,
+    hear_them: bool = True,
 ) -> int:
     """Hang up every one of these bridges.
 
@@ -41,6 +43,7 @@ def hang_up_all(
         bridges: Living ones.
         why: A sentence for the timeline.
         within: Seconds for all of it.
+        hear_them: Wait until the phones' own news of it has come: nobody will take it after us.
 
     Returns:
         How many were dealt with in time.
@@ -70,7 +73,8 @@ def hang_up_all(
             "The Vonage dashboard shows whether it is.",
             bridge.room_id,
         )
-    _hear_them_leave(store, [bridge for bridge in bridges if bridge.id not in left])
+    if hear_them:
+        _hear_them_leave(store, [bridge for bridge in bridges if bridge.id not in left])
     return len(bridges) - len(left)
 
 

@@ -41,6 +41,7 @@ from sipkit.ngrok import end_recorded_agent
 from sipkit.processes import FileLock, ProcessMark
 from sipkit.server_state import EXIT_LOCKED, EXIT_PORT_TAKEN, ServerState, project_of
 from sipkit.settings import Settings
+from sipkit.watch import Watch
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -132,6 +133,7 @@ def _serve_notebook(settings: Settings, port: int, instance: str, config: str) -
     _on_signals(lambda: keeper.farewells.put(LEAVE))
     keeper.start(FIRST_HOLDER_WITHIN)
     write_state(keeper.owners)
+    Watch(settings, store, cloud.account, f"server {instance}").start()
     log.info("serving on http://%s:%d", *sock.getsockname()[:2])
 
     word = _wait(keeper.farewells)
@@ -221,6 +223,7 @@ def run_by_hand(port: int = 0) -> int:
     except SipkitError as error:
         print(error, file=sys.stderr)
         return 1
+    Watch(settings, store, cloud.account, f"server {os.getpid()}").start()
     print(f"Webhook server on http://{HOST}:{sock.getsockname()[1]} (Ctrl-C stops it)", flush=True)
     _wait(farewells)
     ending.set()

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
         pin_length: Digits of a room's PIN, 4 to 10.
         pin_hours: Hours after which a room's PIN expires; 0: with the room.
         room_size: Phones that one room takes; the platform takes 50 legs, of which the bridge is one.
+        guard_no_browser: Minutes without anybody in the session with a browser after which a call is hung up; 0: never.
+        guard_nobody: Minutes without a browser and without a phone, likewise.
+        guard_longest: Minutes that a call may last, likewise.
+        guard_process: Whether a small process watches beside the webhook server while a call is up.
         webhook_port: Port of the webhook server on 127.0.0.1; 0 takes any free one.
         project_root: The folder that `.env` and relative paths belong to.
     """
@@ -119,6 +123,10 @@ class Settings(BaseSettings):
     pin_length: int = Field(DEFAULT_LENGTH, ge=MIN_LENGTH, le=MAX_LENGTH)
     pin_hours: float = Field(24.0, ge=0, le=24 * 365, allow_inf_nan=False)
     room_size: int = Field(49, ge=1, le=49)
+    guard_no_browser: float = Field(15.0, ge=0, le=360, allow_inf_nan=False)
+    guard_nobody: float = Field(5.0, ge=0, le=360, allow_inf_nan=False)
+    guard_longest: float = Field(180.0, ge=0, le=360, allow_inf_nan=False)
+    guard_process: bool = True
     webhook_port: int = Field(0, ge=0, le=65535)
     call_prefixes: forms.Prefixes = None
     video_api_url: forms.ApiAddress = None

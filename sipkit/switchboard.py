@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -256,7 +257,7 @@ class Switchboard(Lookout, DirectCalls, Hosting):
         """
         room = self._room(room)
         self._front_door().require_open()
-        return self._bridges.dial(room)
+        return self._watched(self._bridges.dial(room))
 
     def hang_up(self, room: Room | str) -> HangUp:
         """End a room's bridge. The conversation ends with it, so no phone stays connected.
@@ -268,6 +269,36 @@ class Switchboard(Lookout, DirectCalls, Hosting):
             AuthenticationRefused, PlatformUnreachable: The bridge may still be up.
         """
         return self._bridges.hang_up(self._room(room))
+
+    def hang_up_everything(self) -> list[HangUp]:
+        """End every bridge and direct call of this project, whoever dialled it, and every phone that is on record.
+
+        Returns:
+            What was done about each bridge.
+
+        Raises:
+            PlatformError: One of them may still be up; all others were seen to all the same.
+        """
+        from sipkit import voice_calls
+        from sipkit.watch import REQUESTS_APART
+
+        self._require_open()
+        problem: SipkitError | None = None
+        outcomes = []
+        for bridge in self._store.living_bridges():
+            try:
+                outcomes.append(self._bridges.end(self._store.room_of(bridge), bridge))
+            except SipkitError as error:
+                problem = problem or error
+        for leg_uuid in self._store.phones_there() if voice_calls.can_call(self._account()) else ():
+            try:
+                voice_calls.hang_up_leg(self._account(), leg_uuid)
+            except SipkitError as error:
+                problem = problem or error
+            time.sleep(REQUESTS_APART)
+        if problem is not None:
+            raise problem
+        return outcomes
 
     def bridge(self, room: Room | str) -> Bridge | None:
         """Return a room's bridge while it lives."""
@@ -334,6 +365,13 @@ class Switchboard(Lookout, DirectCalls, Hosting):
             raise problem
 
     # Inside
+
+    def _watched(self, bridge: Bridge) -> Bridge:
+        """See that somebody watches over a bridge besides this process and the webhook server."""
+        from sipkit import guard_process
+
+        guard_process.start(self._settings)
+        return bridge
 
     def _front_door(self) -> "FrontDoor":
         from sipkit.front_door import FrontDoor

@@ -97,6 +97,7 @@ def sandbox_env(
     (home / "sandbox").symlink_to(sandbox_home, target_is_directory=True)
     monkeypatch.setenv("SIPKIT_HOME", str(home))
     monkeypatch.setenv("SIPKIT_MODE", "sandbox")
+    monkeypatch.setenv("GUARD_PROCESS", "false")  # a process for each call of each test would take minutes in all
     yield home
     with suppress(requests.ConnectionError):  # a test may have ended the sandbox
         _send_participants_home(sandbox)
@@ -149,6 +150,7 @@ def hall(
     with pytest.MonkeyPatch.context() as environ:
         environ.setenv("SIPKIT_HOME", str(home))
         environ.setenv("SIPKIT_MODE", "sandbox")
+        environ.setenv("GUARD_PROCESS", "false")
         with Switchboard.from_env() as board:
             board.start_webhook_server()
             yield board

@@ -158,6 +158,27 @@ def test_a_caller_that_guesses_has_to_pause(board: Switchboard, room: Room) -> N
     there(board, room, "left")
 
 
+def test_hang_up_everything(board: Switchboard, room: Room) -> None:
+    """One press ends every call of the project: of two rooms, one dialled elsewhere, and a phone without a room."""
+    other = board.open_room("hosted too")
+    panel = HostPanel(board, room)
+    with Switchboard.from_env(home=board._settings.home) as elsewhere:
+        elsewhere.start_webhook_server()
+        elsewhere.dial_out(other)
+        board.dial_out(room)
+        for each in (room, other):
+            board.wait_for_bridge(each, "answered", SECONDS)
+        joined, asked = called(board, room.pin), board.phone().wait_for("answered", SECONDS)
+        board.wait_for_callers(room, 1, SECONDS)
+        panel.everything.click()
+        assert panel.state.error == ""
+        for phone in (joined, asked):
+            phone.wait_for("ended", SECONDS)
+        assert (board.bridge(room), board.bridge(other)) == (None, None)
+    panel.close()
+    board.close_room(other)
+
+
 def test_the_hosts_panel(board: Switchboard, room: Room) -> None:
     """The panel lists who waits and who is in, and its buttons admit, mute, rename, remove and lock."""
     panel, call = HostPanel(board, room), CallPanel(board, room)

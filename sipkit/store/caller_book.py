@@ -79,6 +79,11 @@ class CallerBook(Database):
         here = (callers.c.room_id == room_id) & (callers.c.state == "waiting")
         return self.run(READ, lambda conn: list(conn.scalars(select(callers.c.leg_uuid).where(here))))
 
+    def phones_there(self) -> list[str]:
+        """Return the legs of all phones that are on record as connected, whether they have joined a room or not."""
+        here = (callers.c.environment == self.environment) & (callers.c.state != "left")
+        return self.run(READ, lambda conn: list(conn.scalars(select(callers.c.leg_uuid).where(here))))
+
     def joined(self, room_id: int) -> int:
         """Return how many phones are on record as being in a room's conversation."""
         query = select(func.count()).where(callers.c.room_id == room_id, callers.c.state == "joined")

@@ -20,6 +20,11 @@ from sipkit.store.schema import facts
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # Linux, random(4)
 
 
+def ticks() -> float:
+    """Return the seconds of a clock of this machine that goes on while it sleeps, from whatever beginning."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _BOOT_ID.exists() else time.time()
+
+
 class Clock:
     """Reads the clock of a store.
 
@@ -58,4 +63,4 @@ class Clock:
         """What this machine adds to what the database says."""
         if self._server:
             return 0.0
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if self._booted else time.time()
+        return ticks() if self._booted else time.time()

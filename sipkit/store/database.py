@@ -1,7 +1,6 @@
 """One transaction at a time: how every part of the store reads and writes."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -9,7 +8,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
-from sipkit.store.clock import Clock
+from sipkit.store.clock import Clock, ticks
 from sipkit.store.schema import DURABLE, READ
 
 T = TypeVar("T")
@@ -26,7 +25,7 @@ class Database:
         self._engine = engine
         self._here = threading.local()  # .conn: the transaction that this thread's `run` joins, if one is open
         self._clock = Clock(engine.dialect.name)
-        self._ahead = 0.0  # of this process's monotonic clock, as of the last look
+        self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
@@ -37,7 +36,7 @@ class Database:
         told: float | None = getattr(self._here, "now", None)
         if told is None:
             told = self._clock.read(conn)
-            self._ahead = told - time.monotonic()
+            self._ahead = told - ticks()
         if getattr(self._here, "conn", None) is conn:
             self._here.now = told
         return told
@@ -52,7 +51,7 @@ class Database:
         For what must be judged before the store is touched. A clock that `advance_clock` has moved is noticed by the
         next transaction that asks for the time.
         """
-        return self._ahead + time.monotonic()
+        return self._ahead + ticks()
 
     def settle_clock(self, conn: Connection) -> None:
         """Begin the store's time, or join it, and look at it once."""

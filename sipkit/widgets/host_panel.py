@@ -43,6 +43,7 @@ class HostPanel(Panel):
         lock: The *Lock the room* button, which unlocks it again.
         lobby: The *Use the lobby* button, which ends that again.
         new_pin: The *New PIN* button.
+        everything: The *Hang up everything* button: every call of the project, of all rooms and all notebooks.
         state: The `HostState` behind the view.
     """
 
@@ -54,14 +55,21 @@ class HostPanel(Panel):
         self.lock = Button(tooltip="Let no further phone in, but for a host's")
         self.lobby = Button(tooltip="Let each phone wait until you admit it")
         self.new_pin = Button(description="New PIN", tooltip="The old PIN lets nobody in any more; who is in stays")
+        self.everything = Button(
+            description="Hang up everything",
+            button_style="danger",
+            tooltip="End all calls of all rooms and notebooks",
+        )
+        self.everything.on_click(lambda _button: state.hang_up_everything())
         self.lock.on_click(lambda _button: state.lock(on=not state.locked))
         self.lobby.on_click(lambda _button: state.use_lobby(on=not state.lobby))
         self.new_pin.on_click(lambda _button: state.new_pin())
         view = HostView(room=self.room.name)
         view.on_msg(self._told)
         state.observe(lambda _change: self._name_buttons(), names=["locked", "lobby"])
-        buttons = dict.fromkeys((self.lock, self.lobby, self.new_pin), frozenset({"open"}))
-        super().__init__(board, state, view, buttons, [view, HBox([self.lock, self.lobby, self.new_pin])])
+        row = (self.lock, self.lobby, self.new_pin)
+        buttons = {**dict.fromkeys(row, frozenset({"open"})), self.everything: frozenset({"open", "closed"})}
+        super().__init__(board, state, view, buttons, [view, HBox(row), self.everything])
         self._name_buttons()
 
     def _told(self, _view: HostView, news: dict[str, str], _buffers: object) -> None:

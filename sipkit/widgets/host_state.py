@@ -85,6 +85,12 @@ class HostState(Waitable):
         self.refresh()
 
     @in_passing
+    def hang_up_everything(self) -> None:
+        """End every call and every phone of the project, of all rooms and all notebooks."""
+        self._board.hang_up_everything()
+        self.refresh()
+
+    @in_passing
     def new_pin(self) -> None:
         """Give the room a new PIN; the call panel shows it."""
         self._board.new_pin(self._room)

@@ -1,0 +1,58 @@
+"""The guard's rules: when a call is warned of its end, and when it is hung up."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipkit.guard import WARN_BEFORE, HangUpFor, Lease, Limits, WarnOf, decide
+
+LIMITS = Limits(no_browser=900, nobody=300, longest=10800)
+OPENED = 1000.0
+
+times = st.none() | st.floats(OPENED, OPENED + 20000)
+
+
+def lease(no_browser: float | None = None, nobody: float | None = None, warned_for: str = "") -> Lease:
+    """A lease of a bridge dialled at `OPENED`."""
+    return Lease(1, OPENED, no_browser, nobody, warned_for)
+
+
+@pytest.mark.parametrize(
+    ("since", "after", "verdict"),
+    [
+        (lease(), 10000, None),
+        (lease(), 10741, WarnOf("longest", 59)),
+        (lease(), 10800, HangUpFor("longest")),
+        (lease(no_browser=OPENED), 839, None),
+        (lease(no_browser=OPENED), 840, WarnOf("no-browser", 60)),
+        (lease(no_browser=OPENED, warned_for="no-browser"), 850, None),
+        (lease(no_browser=OPENED, warned_for="no-browser"), 900, HangUpFor("no-browser")),
+        (lease(no_browser=OPENED, nobody=OPENED), 299, WarnOf("nobody", 1)),
+        (lease(no_browser=OPENED, nobody=OPENED), 300, HangUpFor("nobody")),
+    ],
+)
+def test_each_rule(since: Lease, after: float, verdict: HangUpFor | WarnOf | None) -> None:
+    """Each limit is announced a minute before, once, and then kept; the nearest one counts."""
+    assert decide(since, OPENED + after, LIMITS) == verdict
+
+
+def test_a_killed_kernel_is_not_waited_for() -> None:
+    """The bridge of a process that has ended is hung up whatever else is there."""
+    assert decide(lease(), OPENED + 1, LIMITS, kernel_gone=True) == HangUpFor("kernel-gone")
+
+
+def test_rules_can_be_switched_off() -> None:
+    """A limit of 0 never ends a call."""
+    assert decide(lease(OPENED, OPENED), OPENED + 10**6, Limits(0, 0, 0)) is None
+
+
+@given(times, times, st.floats(0, 30000))
+def test_no_call_outlives_its_limit(no_browser: float | None, nobody: float | None, after: float) -> None:
+    """Beyond any limit the answer is to hang up, never to warn or to wait; before all of them it never is."""
+    verdict = decide(lease(no_browser, nobody), OPENED + after, LIMITS)
+    ends = [OPENED + 10800]
+    ends += [no_browser + 900] if no_browser is not None else []
+    ends += [nobody + 300] if nobody is not None else []
+    left = min(ends) - (OPENED + after)
+    assert isinstance(verdict, HangUpFor) == (left <= 0)
+    assert isinstance(verdict, WarnOf) == (0 < left <= WARN_BEFORE)
