@@ -16,7 +16,7 @@ from tests.standins.browser import LOUD, Pages, keep_picture, wait_page_plays, w
 from tests.standins.jupyterlab import READABLE, choose_theme, contrast, run_all
 
 CALL_MS = 20_000
-A_PIN = re.compile(r"^[1-9]\d{3}$")
+A_PIN = re.compile(r"^[1-9]\d{5}$")
 WINDOW = {"width": 1280, "height": 900}
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
