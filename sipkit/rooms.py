@@ -37,6 +37,8 @@ class Room:
         pin_until: When the PIN expires; None: with the room.
         lobby: Whether each phone waits until a host admits it.
         locked: Whether no further phone is let in.
+        waits_for_host: Whether phones hear music until a host is in.
+        language: Of what its phones are told, BCP 47 such as ``de-DE``; empty: the setting's.
         reopened: True when the platform had forgotten the session and it was made anew.
     """
 
@@ -49,6 +51,8 @@ class Room:
     pin_until: datetime | None = None
     lobby: bool = False
     locked: bool = False
+    waits_for_host: bool = False
+    language: str = ""
     reopened: bool = False
 
 
@@ -141,6 +145,8 @@ class Caller:
         name: What a host calls it, or whose personal PIN it typed; empty if nobody said.
         host: Whether it typed the host's PIN.
         muted: Whether nobody hears it.
+        hand: Whether it has raised its hand.
+        unmute_asked: Whether a host has asked it to unmute itself, and it has not yet.
     """
 
     leg_uuid: str
@@ -152,6 +158,8 @@ class Caller:
     name: str = ""
     host: bool = False
     muted: bool = False
+    hand: bool = False
+    unmute_asked: bool = False
 
     @property
     def masked_number(self) -> str:

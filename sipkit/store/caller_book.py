@@ -74,6 +74,29 @@ class CallerBook(Database):
         here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
         self.run(QUICK, lambda conn: conn.execute(update(callers).where(here).values(**facts)))
 
+    def set_hand(self, leg_uuid: str, *, up: bool) -> bool:
+        """Keep that a phone in a conversation raises its hand, or that it is down again; False if it was so already."""
+        return self._mark(leg_uuid, "hand_at", on=up)
+
+    def ask_unmute(self, leg_uuid: str, *, on: bool) -> bool:
+        """Keep that a host asks a phone to unmute itself, or that this is settled; False if it was so already."""
+        return self._mark(leg_uuid, "unmute_asked_at", on=on)
+
+    def _mark(self, leg_uuid: str, column: str, *, on: bool) -> bool:
+        """Set a time of a phone that is in a conversation to now, or to NULL; False if there was nothing to change."""
+        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
+        other = (
+            here
+            & (callers.c.state == "joined")
+            & (callers.c[column].is_(None) if on else callers.c[column].is_not(None))
+        )
+
+        def work(conn: Connection) -> bool:
+            news = {column: self.now(conn) if on else None}
+            return conn.execute(update(callers).where(other).values(**news)).rowcount > 0
+
+        return self.run(QUICK, work)
+
     def waiting(self, room_id: int) -> list[str]:
         """Return the legs of the phones that wait to be admitted to a room."""
         here = (callers.c.room_id == room_id) & (callers.c.state == "waiting")

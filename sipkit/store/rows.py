@@ -74,6 +74,8 @@ def as_room(row: RowMapping, *, reopened: bool = False) -> Room:
         pin_until=_utc_or_none(row["expires_at"]),
         lobby=bool(row["lobby"]),
         locked=bool(row["locked"]),
+        waits_for_host=bool(row["waits_for_host"]),
+        language=row["language"] or "",
         reopened=reopened,
     )
 
@@ -124,6 +126,8 @@ def as_caller(row: RowMapping) -> Caller:
         name=row["name"] or "",
         host=bool(row["host"]),
         muted=bool(row["muted"]),
+        hand=row["hand_at"] is not None,
+        unmute_asked=row["unmute_asked_at"] is not None,
     )
 
 
