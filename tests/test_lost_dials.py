@@ -224,7 +224,6 @@ def test_a_known_leg_that_may_be_up_is_not_guessed_at(
     with lossy(board, dial_arrives=True), pytest.raises(DialUncertain):
         board.dial_out(room)
     board.wait_for_bridge(room, "answered")
-    monkeypatch.setattr("sipkit.lost_dials.GONE_WITHIN", 0.1)
 
     def told(_leg_uuid: str) -> bool:
         if isinstance(says, PlatformUnreachable):
@@ -232,6 +231,7 @@ def test_a_known_leg_that_may_be_up_is_not_guessed_at(
         return says
 
     with monkeypatch.context() as patch:
+        patch.setattr("sipkit.lost_dials.GONE_WITHIN", 0.1)
         patch.setattr(board._bridges, "_hang_up_leg", told)
         result = board.hang_up(room)
     assert not result.hung_up
