@@ -1,6 +1,6 @@
 """The app of the webhook server: the platform's webhooks, and the room page for people.
 
-    /voice-answer /voice-dtmf /voice-events /healthz     sipkit.webhooks
+    /voice-answer /voice-dtmf /voice-keys /voice-events /healthz     sipkit.webhooks
     /room/<name> and what its page asks                  sipkit.room_page
 
 It loads neither the `opentok` nor the `vonage` package: the page's first token or dial does.
@@ -16,7 +16,9 @@ from collections.abc import Callable
 from flask import Flask
 
 from sipkit import room_page, webhooks
+from sipkit.attendant import Attendant
 from sipkit.cloud import Account, cloud_for
+from sipkit.errands import Errands
 from sipkit.errors import MissingCredential, ServerError
 from sipkit.settings import ANYBODY, Settings
 from sipkit.store import Store
@@ -69,15 +71,17 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhooks.MAX_BODY + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # it would answer by an HTML redirect
-    office = webhooks.Office(settings, account, store)
-    webhooks.install(app, office)
     fixed = account
+    account_now = account_now or (lambda: fixed)
+    errands = Errands(Attendant(settings, store, account_now).do)
+    office = webhooks.Office(settings, account, store, errands)
+    webhooks.install(app, office)
     room_page.install(
         app,
         settings=settings,
         store=store,
-        account=account_now or (lambda: fixed),
-        public_url=office.desk.public_url,
+        account=account_now,
+        public_url=office.address.public_url,
         require_end=require_end or _refuse,
     )
     return app

@@ -7,6 +7,7 @@ press the same button at once: the store lets one of them do it, and the other o
 from typing import TYPE_CHECKING
 
 from sipkit.errors import SipkitError
+from sipkit.phrases import checked_language
 from sipkit.rooms import Caller, Pin, Room, checked_name
 
 if TYPE_CHECKING:
@@ -99,6 +100,25 @@ class Hosting:
         """Let each phone wait until a host admits it, or no longer; who waits already goes on waiting."""
         self._set(room, "has a lobby" if on else "has no lobby any more", lobby=on)
 
+    def wait_for_host(self, room: Room | str, *, on: bool = True) -> None:
+        """Let phones hear music until a host is in, by phone or by the bridge; who has joined already is not moved."""
+        self._set(room, "waits for its host" if on else "waits for no host any more", waits_for_host=on)
+
+    def use_language(self, room: Room | str, language: str) -> None:
+        """Let the phones of a room be spoken to in another language than PHONE_LANGUAGE says; empty: in that again.
+
+        A caller is first of all asked for its PIN, and nobody knows its room before: that is in PHONE_LANGUAGE.
+
+        Raises:
+            SettingsError: Nobody speaks it here; the fix names who there is.
+        """
+        tag = checked_language(language) if language else ""
+        room = self._room(room)
+        self._store.set_room(room, language=tag)
+        self._store.record(
+            "room", f"Phones of room {room.name!r} are told things in {tag or 'the usual language'}.", room.id
+        )
+
     def lobby(self, room: Room | str) -> list[Caller]:
         """Return the phones that wait to be admitted, in the order they called."""
         return [caller for caller in self._store.callers(self._room(room)) if caller.state == "waiting"]
@@ -112,13 +132,14 @@ class Hosting:
         Raises:
             AuthenticationRefused, PlatformError, PlatformUnreachable: It waits on.
         """
-        from sipkit import ncco, voice_calls
+        from sipkit import admission, voice_calls
 
         room = self._room_of(caller)
         if not self._store.admit_caller(caller.leg_uuid):
             return False
         try:
-            moved = voice_calls.transfer_leg(self._account(), caller.leg_uuid, ncco.join(room.session_id))
+            document = admission.document_from_lobby(self._store, room)
+            moved = voice_calls.transfer_leg(self._account(), caller.leg_uuid, document)
         except SipkitError:
             self._store.not_admitted(caller.leg_uuid)
             raise

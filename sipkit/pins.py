@@ -24,9 +24,6 @@ MAX_LENGTH: Final = 10
 OWN_LENGTH: Final = MAX_LENGTH
 """Digits of a PIN that is one person's, a host's or a guest's: it lets in even while somebody guesses."""
 
-MAX_SILENT_TRIES: Final = 2
-"""Nothing typed is asked once again; the second silence ends the call."""
-
 
 def generate_pin(length: int = DEFAULT_LENGTH, taken: Iterable[str] = ()) -> str:
     """Draw a PIN, each free one as likely as any other.

@@ -19,10 +19,11 @@ from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from sipkit import setting_forms as forms
 from sipkit.errors import MissingCredential, SettingsError
+from sipkit.phone_settings import PhoneSettings
 from sipkit.pins import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH
 
 Mode = Literal["sandbox", "live"]
@@ -52,8 +53,10 @@ def _tutorial(capital: str, camel: str) -> Any:
     return Field(None, validation_alias=AliasChoices(capital, camel))
 
 
-class Settings(BaseSettings):
+class Settings(PhoneSettings):
     """All settings. Build it with `Settings.load()`, which also finds `.env` and the data folder.
+
+    Those of phones are described at `PhoneSettings`.
 
     Attributes:
         video_api_key: The video project's API key.

@@ -1,8 +1,8 @@
-"""What is done to one leg of the phone side by the Voice API: hang up, mute, move to another document, speak to it.
+"""What is done to one leg of the phone side by the Voice API: hang up, mute, move to another document, speak, play.
 
-``PUT /v1/calls/{uuid}`` with the application's JWT (Voice API reference, "Modify an in-progress call" and "Play text
-to speech to an in-progress call"). A request is sent once and never repeated: each of them leaves the leg as it was if
-it is lost, and who asked is told so.
+``PUT /v1/calls/{uuid}`` with the application's JWT (Voice API reference, "Modify an in-progress call", "Play text to
+speech to an in-progress call", "Play an audio file to an in-progress call"). A request is sent once and never
+repeated: each of them leaves the leg as it was if it is lost, and who asked is told so.
 """
 
 import time
@@ -69,6 +69,11 @@ def speak_to_leg(account: "Account", leg_uuid: str, text: str, language: str = "
     """Say something to a leg, which nobody else hears; returns and raises as `hang_up_leg`."""
     body = {"text": text, "language": language, "style": style}
     return _put(account, leg_uuid, body, "speak to the leg", "/talk")
+
+
+def play_to_leg(account: "Account", leg_uuid: str, url: str) -> bool:
+    """Play a sound file once to a leg, which nobody else hears; returns and raises as `hang_up_leg`."""
+    return _put(account, leg_uuid, {"stream_url": [url]}, "play to the leg", "/stream")
 
 
 def _put(account: "Account", leg_uuid: str, body: dict[str, Any], what: str, path: str = "") -> bool:

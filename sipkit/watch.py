@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sipkit import guard
+from sipkit.company import Company, browsers_in
 from sipkit.errors import SipkitError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Watch:
         self._store = store
         self._account = account
         self._holder = holder
+        self._company = Company(settings, store, account)
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -72,19 +74,23 @@ class Watch:
     def round(self) -> int:
         """Look at each living bridge once and do what is due; return how many there were."""
         bridges = self._store.living_bridges()
-        if not bridges or not self._store.leads(ROLE, self._holder, ROLE_SECONDS):
+        if not (bridges or self._store.phones_there()) or not self._store.leads(ROLE, self._holder, ROLE_SECONDS):
             return len(bridges)
+        browsers: dict[int, bool] = {}
         for bridge in bridges:
             try:
-                self._look(bridge)
+                browsers[bridge.room_id] = self._look(bridge)
             except SipkitError as error:
                 log.warning("bridge %s could not be watched: %s", bridge.id, error.message)
             time.sleep(REQUESTS_APART)
+        self._company.round(browsers)
         return len(bridges)
 
-    def _look(self, bridge: "Bridge") -> None:
+    def _look(self, bridge: "Bridge") -> bool:
+        """Do what is due about a bridge; return whether somebody is in its session with a browser."""
         room = self._store.room_of(bridge)
-        lease = self._store.bridge_seen(bridge, browser=self._browser_there(room), phone=self._phones(room) > 0)
+        browser = self._browser_there(room)
+        lease = self._store.bridge_seen(bridge, browser=browser, phone=self._phones(room) > 0)
         verdict = guard.decide(
             lease, self._store.time(), self._limits, kernel_gone=self._store.owner_gone(bridge.owner)
         )
@@ -93,14 +99,11 @@ class Watch:
                 self._hang_up(bridge, rule)
             case guard.WarnOf(rule, seconds):
                 self._warn(room, bridge, rule, seconds)
+        return browser
 
     def _browser_there(self, room: "Room") -> bool:
         """Whether anybody but our own legs is in the session; True where the platform does not tell."""
-        from sipkit.video_platform import video_platform
-
-        connections = video_platform(self._account()).connections(room.session_id)
-        ours = {each.connection_id for each in self._store.living_bridges()}
-        return connections is None or any(each.connection_id not in ours for each in connections)
+        return browsers_in(self._account(), self._store, room) != 0
 
     def _phones(self, room: "Room") -> int:
         return sum(caller.state == "joined" for caller in self._store.callers(room))

@@ -126,7 +126,7 @@ def test_a_port_that_is_taken(patient: Patient) -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (ncco.goodbye("a" * 1500), ""),
+        ([{"action": "talk", "text": "a" * 1500}], ""),
         ([{"action": "talk", "text": "a" * 1501}], "1500 characters"),
         ([{"action": "input", "dtmf": {"maxDigits": 21}}], "20 keys"),
         ([{"action": "input", "dtmf": {"timeOut": 11}}], "10 s"),

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sipkit import ncco
 from sipkit.errors import SipkitError
 from sipkit.phones import SandboxPhone
+from sipkit.phrases import ENGLISH
 from sipkit.rooms import Caller, CallerState, Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel, HostPanel
@@ -103,7 +103,7 @@ def test_personal_and_host_pins(board: Switchboard, room: Room) -> None:
     assert [caller.host for caller in there(board, room, "joined", 2)] == [False, True]
     third = called(board, room.pin)
     third.wait_for("ended", SECONDS)
-    assert said(board, ncco.GOODBYE_LOCKED)
+    assert said(board, ENGLISH.text("goodbye_locked"))
     for phone in (first, second):
         phone.hang_up()
     there(board, room, "left", 2)
@@ -151,7 +151,7 @@ def test_a_caller_that_guesses_has_to_pause(board: Switchboard, room: Room) -> N
     phone.wait_for("ended", SECONDS)
     again = board.phone(from_=guesser).wait_for("answered", SECONDS)
     again.wait_for("ended", SECONDS)
-    assert said(board, ncco.GOODBYE_PAUSE)
+    assert said(board, ENGLISH.text("goodbye_pause"))
     honest = called(board, room.pin, "12025550178")
     there(board, room, "joined")
     honest.hang_up()

@@ -3,6 +3,7 @@
 import json
 
 from sipkit import ncco
+from sipkit.phrases import ENGLISH
 
 URL = "https://example.org/voice-dtmf"
 
@@ -20,7 +21,7 @@ def test_the_bridge_ends_the_conversation() -> None:
 def test_ask_pin() -> None:
     """The prompt can be interrupted, and is followed by an input for as many keys as a PIN has."""
     talk, collect = ncco.ask_pin(URL, 6)
-    assert talk == {"action": "talk", "text": ncco.PROMPT, "bargeIn": True}
+    assert talk == {"action": "talk", "text": ENGLISH.text("enter_pin"), "bargeIn": True}
     assert collect == {
         "action": "input",
         "type": ["dtmf"],
@@ -41,10 +42,10 @@ def test_asking_again_differs_by_its_words_only() -> None:
 
 def test_goodbye_is_the_last_word() -> None:
     """Goodbye is a single talk, after which the platform hangs up."""
-    assert ncco.goodbye("Goodbye.") == [{"action": "talk", "text": "Goodbye."}]
+    assert ncco.goodbye("goodbye_full") == [{"action": "talk", "text": ENGLISH.text("goodbye_full")}]
 
 
 def test_documents_are_plain_json() -> None:
     """Every document survives JSON as it is."""
-    for document in (ncco.join("S", end_on_exit=True), ncco.ask_pin(URL, 4), ncco.goodbye(ncco.SORRY)):
+    for document in (ncco.join("S", end_on_exit=True), ncco.ask_pin(URL, 4), ncco.goodbye("sorry")):
         assert json.loads(json.dumps(document)) == document

@@ -24,7 +24,8 @@ from sipkit.store import Store
 from tests.standins.forger import Forger, Sent, app_of_an_account
 
 SECRET = "a-signature-secret-of-32-letters"
-WEBHOOKS = ("voice-answer", "voice-dtmf", "voice-events")
+WEBHOOKS = ("voice-answer", "voice-dtmf", "voice-keys", "voice-events")
+SOUNDS = ("hold-music", "hold-music.mp3", "tones")
 LIVE = {
     "mode": "live",
     "video_api_key": "100",
@@ -105,8 +106,9 @@ def test_nothing_answers_but_webhooks_health_and_invited_rooms(app: Flask) -> No
             elif first == "room":
                 assert status in {401, 403, 404}, rule.rule
             else:
-                # Scripts and styles of the room page are the same for everybody, and in the wheel.
-                assert (first, method) in {("healthz", "GET"), ("hold-music", "GET"), ("static", "GET")}, rule.rule
+                # Scripts and styles of the room page, and sounds, are the same for everybody, and in the wheel.
+                assert method == "GET", rule.rule
+                assert first in {"healthz", "static", *SOUNDS}, rule.rule
     assert {*WEBHOOKS, "healthz", "room"} <= seen
     for path in ("/", "/sandbox/ledger", "/static/x", "/.env", "/room/", "/voice-answer/", "//voice-answer", "/api"):
         assert client.get(path).status_code in {404, 403}, path

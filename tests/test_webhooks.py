@@ -31,7 +31,7 @@ from sipkit.webhooks import MAX_BODY
 SECRET = "a-signature-secret-of-32-letters"
 NUMBER = "12025550123"
 PUBLIC = "https://example.org"
-ROUTES = ("voice-answer", "voice-dtmf", "voice-events")
+ROUTES = ("voice-answer", "voice-dtmf", "voice-keys", "voice-events")
 ACCOUNT = Account(
     mode="sandbox",
     video_api_url="http://127.0.0.1:1",
@@ -162,7 +162,7 @@ def test_the_bridge_joins_its_session(platform: Platform, store: Store, room: Ro
 def test_a_session_that_is_not_ours_is_refused(platform: Platform, room: Room, session: str) -> None:
     """A leg that names a session of no open room is told goodbye; a conversation is not made for it."""
     answer = platform.post("voice-answer", {"uuid": "leg", "SipHeader_X-OpenTok-SessionId": session})
-    assert answer.json == ncco.goodbye(ncco.GOODBYE_UNKNOWN_SESSION)
+    assert answer.json == ncco.goodbye("goodbye_session")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -198,7 +198,7 @@ def test_public_address(settings: Settings, store: Store, monkeypatch: pytest.Mo
     store.set_fact("public_url", "https://of-a-former-server.example")
     app = create_app(settings, ACCOUNT, store)
     call = {"uuid": "leg", "from": NUMBER}
-    assert Platform(app).post("voice-answer", call).json == ncco.goodbye(ncco.SORRY)
+    assert Platform(app).post("voice-answer", call).json == ncco.goodbye("sorry")
     monkeypatch.setenv("SIPKIT_LOCAL_URL", "http://127.0.0.1:5000")
     assert "http://127.0.0.1:5000/voice-dtmf" in Platform(app).post("voice-answer", call).text
     store.set_fact("public_url", f"{PUBLIC}/")
@@ -234,7 +234,7 @@ def test_each_cloud_is_told_an_address_it_reaches(
     if wanted:
         assert f'"{wanted}/voice-dtmf"' in answer.text
         return
-    assert answer.json == ncco.goodbye(ncco.SORRY)
+    assert answer.json == ncco.goodbye("sorry")
     way = "Set SERVER_URL to the public address" if mode == "live" else "Set SERVER_URL to the address this server"
     assert way in caplog.text
     assert way in store.events()[-1].text
@@ -266,7 +266,7 @@ def test_three_wrong_pins(platform: Platform, room: Room) -> None:
     keys = {"uuid": "leg", "from": NUMBER, "dtmf": {"digits": wrong_pin_for(room)}}
     url = f"{PUBLIC}/voice-dtmf"
     answers = [platform.post("voice-dtmf", keys).json for _ in range(4)]
-    goodbye = ncco.goodbye(ncco.GOODBYE_AFTER_WRONG_PINS)
+    goodbye = ncco.goodbye("goodbye_wrong_pins")
     assert answers == [ncco.wrong_pin(url, 6, 2), ncco.wrong_pin(url, 6, 1), goodbye, goodbye]
     assert platform.post("voice-dtmf", {**keys, "uuid": "other"}).json == ncco.wrong_pin(url, 6, 2)
 
@@ -287,7 +287,7 @@ def test_silence_is_asked_once_more(platform: Platform, form: str) -> None:
     """Nothing typed, in every form, is asked once again; the second time it is goodbye."""
     keys = {"uuid": "leg", "from": NUMBER, **NOTHING[form]}
     assert platform.post("voice-dtmf", keys).json == ncco.nothing_typed(f"{PUBLIC}/voice-dtmf", 6)
-    assert platform.post("voice-dtmf", keys).json == ncco.goodbye(ncco.GOODBYE_AFTER_SILENCE)
+    assert platform.post("voice-dtmf", keys).json == ncco.goodbye("goodbye_no_keys")
 
 
 def test_a_pin_of_a_closed_room_or_another_environment_is_wrong(platform: Platform, store: Store, room: Room) -> None:
@@ -574,7 +574,7 @@ def test_a_broken_store_apologizes(
         companion.unlink()
     call = {"uuid": "leg", "from": NUMBER, "dtmf": {"digits": "4711"}}
     for route in ("voice-answer", "voice-dtmf"):
-        assert platform.post(route, call).json == ncco.goodbye(ncco.SORRY)
+        assert platform.post(route, call).json == ncco.goodbye("sorry")
     answer = platform.post("voice-events", {**call, "status": "completed"})
     assert (answer.status_code, (answer.json or {})["ok"]) == (200, False)
     health = platform.health()
@@ -593,7 +593,7 @@ def test_an_unforeseen_failure_apologizes(
         raise KeyError(NUMBER)
 
     monkeypatch.setattr(store, "caller_seen", broken)
-    assert platform.post("voice-answer", {"uuid": "leg", "from": NUMBER}).json == ncco.goodbye(ncco.SORRY)
+    assert platform.post("voice-answer", {"uuid": "leg", "from": NUMBER}).json == ncco.goodbye("sorry")
     assert "KeyError at" in caplog.text
     assert NUMBER not in caplog.text
 

@@ -67,11 +67,17 @@ def documents(patient: Patient, more: list[ncco.Ncco] | None = None) -> Finding:
         more: Other documents to look at as well.
     """
     url = f"{patient.public_url}/voice-dtmf" if patient.public_url else _ADDRESS
-    length = patient.settings.pin_length
-    ours = [ncco.ask_pin(url, length), ncco.wrong_pin(url, length, 2), ncco.nothing_typed(url, length), *(more or [])]
+    settings = patient.settings
+    length, speaker, seconds = settings.pin_length, settings.speaker(), settings.next_digit_seconds
+    ours = [
+        ncco.ask_pin(url, length, speaker=speaker, seconds=seconds),
+        ncco.wrong_pin(url, length, 2, speaker=speaker, seconds=seconds),
+        ncco.nothing_typed(url, length, speaker=speaker, seconds=seconds),
+        *(more or []),
+    ]
     problems = sorted({problem for document in ours for action in document for problem in _beyond(action)})
     if problems:
-        fix = "Shorten the texts in sipkit/ncco.py, or PIN_LENGTH in .env."
+        fix = "Shorten the texts in sipkit/phrases.py, or PIN_LENGTH in .env."
         return failure("call documents", "; ".join(problems), fix)
     return ok("call documents", "texts, keys and waits are within the platform's limits")
 

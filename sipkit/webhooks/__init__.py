@@ -3,10 +3,12 @@
     /voice-answer   a leg has called: what shall it do?             -> NCCO
     /voice-dtmf     it pressed keys: what now?                      -> NCCO
     /voice-events   news about a leg                                -> noted
-    /hold-music     what a phone hears that waits to be let in      -> WAV, to whoever asks
+    /voice-keys     it pressed a key in the call                    -> noted, and done afterwards
+    /hold-music     what a phone hears that waits                   -> WAV or MP3, to whoever asks
+    /tones/...      what is heard when a phone joins or leaves      -> WAV, to whoever asks
     /healthz        is this server alive, and which one is it?      -> JSON, for our own tools
 
-GET and POST on the first three, for the platform's defaults and its habits differ. Each request is
+GET and POST on the first four, for the platform's defaults and its habits differ. Each request is
 measured (64 KiB), its signature checked, its fields read, and then the desk decides, once: the same
 request sent again gets the first answer again (`sipkit.replays`). Bad requests get one line of JSON and a
 4xx; a failure of ours gets a caller an apology, never silence, and never a 5xx, which would make the
@@ -29,13 +31,18 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from sipkit import ncco, replays, signatures
 from sipkit.cloud import Account
+from sipkit.errands import Errand, Errands
 from sipkit.errors import SignatureRefused, SipkitError, StoreError
-from sipkit.hold_music import hold_music
+from sipkit.hold_music import hold_music, hold_music_mp3
 from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 from sipkit.store import Store
-from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys
+from sipkit.tones import tone
+from sipkit.voice_calls import can_call
+from sipkit.webhooks.address import Address
+from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys, read_time
 from sipkit.webhooks.desk import Desk
+from sipkit.webhooks.key_desk import KeyDesk
 
 __all__ = ["MAX_BODY", "Office", "install", "json_answer", "place_of"]
 
@@ -51,12 +58,23 @@ blueprint = Blueprint("sipkit", __name__)
 
 
 class Office:
-    """What the views of one app work with."""
+    """What the views of one app work with.
 
-    def __init__(self, settings: Settings, account: Account, store: Store) -> None:
+    Args:
+        settings: All of them.
+        account: Its signature secret, numbers and keys.
+        store: What all processes agree on.
+        errands: Take what follows from a webhook once it is answered.
+    """
+
+    def __init__(self, settings: Settings, account: Account, store: Store, errands: Errands) -> None:
         self.account = account
         self.store = store
-        self.desk = Desk(settings, store, account.conference_number)
+        self.errands = errands
+        self.speaker = settings.speaker()
+        self.address = Address(settings, store)
+        self.desk = Desk(settings, store, account.conference_number, self.address, heard=can_call(account))
+        self.key_desk = KeyDesk(settings.keypad, store)
         self._state_path = settings.home / "server.json"
         self._anybody = settings.mode == "live" and settings.unsigned_webhooks_allowed
         self._last_refusal = 0.0
@@ -100,10 +118,17 @@ class Office:
 
 
 class Incoming(NamedTuple):
-    """A request whose signature is right."""
+    """A request whose signature is right.
+
+    Attributes:
+        office: What its view works with.
+        fields: What it says.
+        after: Takes what is to be done once all that the view writes is kept.
+    """
 
     office: Office
     fields: dict[str, Any]
+    after: list[Errand]
 
 
 def install(app: Flask, office: Office) -> None:
@@ -137,10 +162,12 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
         except ValueError:
             return _error(400, "too many query parameters")
         route = view.__name__.replace("_", "-")
+        after: list[Errand] = []
 
         def work() -> replays.Answer:
+            after.clear()  # what is done anew has to be decided anew, too
             try:
-                answer = view(Incoming(office, read_fields(request.method, body, query)))
+                answer = view(Incoming(office, read_fields(request.method, body, query), after))
             except BadCallback as error:
                 office.refuse(route, str(error))
                 answer = _error(400, str(error))
@@ -156,6 +183,7 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
         except SignatureRefused as refusal:
             office.refuse(route, refusal.message)
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
+        office.errands.put(after)
         return _unkept(given.body, given.status)
 
     return checked
@@ -173,14 +201,24 @@ def voice_answer(incoming: Incoming) -> Response:
 def voice_dtmf(incoming: Incoming) -> Response:
     """Say what a leg that pressed keys, or none, shall do now."""
     call = Callback.read(incoming.fields)
-    return json_answer(incoming.office.desk.keys(call, read_keys(incoming.fields)))
+    return json_answer(incoming.office.desk.keys(call, read_keys(incoming.fields), incoming.after))
+
+
+@blueprint.route("/voice-keys", methods=["GET", "POST"])
+@_signed
+def voice_keys(incoming: Incoming) -> Response:
+    """Take a key that a phone pressed in the call; what it hears of it, it hears by the Voice API."""
+    call = Callback.read(incoming.fields)
+    keys, at = read_keys(incoming.fields), read_time(incoming.fields)
+    incoming.after.extend(incoming.office.key_desk.pressed(call, keys, at))
+    return json_answer({"ok": True})
 
 
 @blueprint.route("/voice-events", methods=["GET", "POST"])
 @_signed
 def voice_events(incoming: Incoming) -> Response:
     """Note a piece of news about a leg."""
-    incoming.office.desk.note(read_event(incoming.fields))
+    incoming.office.desk.note(read_event(incoming.fields), incoming.after)
     return json_answer({"ok": True})
 
 
@@ -188,6 +226,24 @@ def voice_events(incoming: Incoming) -> Response:
 def music() -> Response:
     """Give the music of the lobby; the platform fetches it without a signature."""
     return Response(hold_music(), mimetype="audio/wav")
+
+
+@blueprint.route("/hold-music.mp3", methods=["GET"])
+def music_mp3() -> Response:
+    """Give the same as MP3, for a conversation that has not started."""
+    return Response(hold_music_mp3(), mimetype="audio/mpeg")
+
+
+@blueprint.route("/tones/joined", methods=["GET"])
+def tone_joined() -> Response:
+    """Give the tone that is heard when a phone joins."""
+    return Response(tone("joined"), mimetype="audio/wav")
+
+
+@blueprint.route("/tones/left", methods=["GET"])
+def tone_left() -> Response:
+    """Give the tone that is heard when a phone leaves."""
+    return Response(tone("left"), mimetype="audio/wav")
 
 
 @blueprint.route("/healthz", methods=["GET"])
@@ -203,7 +259,7 @@ def healthz() -> Response:
         return json_answer(health)
     health |= {"environment": office.account.environment, "pid": os.getpid(), "public_url": None}
     try:
-        health["public_url"] = office.desk.public_url()
+        health["public_url"] = office.address.public_url()
     except StoreError as error:
         health |= {"ok": False, "error": error.message}
     return json_answer(health)
@@ -223,7 +279,8 @@ def _own_error(error: Exception) -> Response:
     words = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {place_of(error)}"
     log.error("%s failed: %s", request.path[:100], words)
     if request.endpoint in {"sipkit.voice_answer", "sipkit.voice_dtmf"}:
-        return json_answer(ncco.goodbye(ncco.SORRY))
+        office: Office = current_app.extensions["sipkit"]
+        return json_answer(ncco.goodbye("sorry", office.speaker))
     return json_answer({"ok": False, "error": "noted in the server's log"})
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from sipkit.sip_leg import DIAL_HEADER
@@ -108,6 +109,19 @@ def read_keys(fields: Mapping[str, Any]) -> str:
     if not _KEYS.fullmatch(dtmf.strip()):
         raise BadCallback("dtmf holds something other than keys")
     return dtmf.strip()
+
+
+def read_time(fields: Mapping[str, Any]) -> float | None:
+    """Return when something happened, by the platform's clock: seconds since 1970; None if it does not say.
+
+    Raises:
+        BadCallback: If it is no text.
+    """
+    try:
+        told = datetime.fromisoformat(_text(fields, "timestamp"))
+    except ValueError:
+        return None
+    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
 
 
 def read_event(fields: Mapping[str, Any]) -> Event:

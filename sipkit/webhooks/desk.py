@@ -11,26 +11,26 @@ keys that are a PIN of a room                                 -> join that room'
     if it is locked, or full                                  -> goodbye
 wrong keys, the first and the second time                     -> ask again
 wrong keys, the third time                                    -> goodbye
-no keys, once                                                 -> ask again
-no keys, twice                                                -> goodbye
+no keys, for less than the first digit may take               -> ask again
+no keys, for longer                                           -> goodbye
+
+What is pressed later, in the call, is for `key_desk`.
 """
 
-import logging
-import os
-from typing import Final
+from typing import Final, Literal
 
-from sipkit import ncco
+from sipkit import admission, ncco
+from sipkit.errands import Errand
 from sipkit.ncco import Ncco
+from sipkit.phrases import Phrase, Speaker
 from sipkit.pin_desk import Admitted, PinDesk, Refused
-from sipkit.pins import MAX_SILENT_TRIES, typed_pin
-from sipkit.refusals import on_this_machine
+from sipkit.pins import typed_pin
 from sipkit.rooms import Bridge, Caller, Room
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.timeline import mask_digits, mask_number
+from sipkit.webhooks.address import Address
 from sipkit.webhooks.callbacks import Callback, Event
-
-log = logging.getLogger("sipkit.webhooks")
 
 GONE: Final = frozenset(
     {"busy", "cancelled", "completed", "disconnected", "failed", "rejected", "timeout", "unanswered"}
@@ -39,40 +39,30 @@ GONE: Final = frozenset(
 
 COMING: Final = frozenset({"started", "ringing", "answered"})
 
-_FIX_IN_SANDBOX: Final = (
-    "Set SERVER_URL to the address this server listens on, such as http://127.0.0.1:5000, and start it again; "
-    "or start it by `python webhook_server.py`, which needs no SERVER_URL in the sandbox."
-)
-_FIX_LIVE: Final = (
-    "Set SERVER_URL to the public address that leads to this server and start it again; "
-    "or run board.start_webhook_server(), which opens a tunnel."
-)
+TONE_SECONDS: Final = 10.0
+"""Seconds in which a room hears one tone of each kind, however many come or go."""
+
+_TICKET_SECONDS: Final = 86400.0  # longer than any call lasts
 
 
 class Desk:
     """Decides what each leg shall do next, and keeps what happened.
 
     Args:
-        settings: PIN length, and the address of a server started by hand.
+        settings: PIN length, languages, keys.
         store: Rooms, bridges, callers and the timeline.
         number: The conference number, which a phone shows that is called directly.
+        address: Of this server, for what the platform shall ask next.
+        heard: Whether the keys of a call can be answered: that needs the application's private key.
     """
 
-    def __init__(self, settings: Settings, store: Store, number: str) -> None:
+    def __init__(self, settings: Settings, store: Store, number: str, address: Address, *, heard: bool = True) -> None:
         self.store = store
         self._number = number
         self._settings = settings
         self._pins = PinDesk(store)
-        self._started_at = store.time()
-
-    def public_url(self) -> str | None:
-        """Return the address the platform reaches this server by, or None if nobody told.
-
-        Whoever opened the tunnel told the store after this server had started; what was told
-        earlier spoke of another server. Never taken from a request's Host, which a stranger chooses.
-        """
-        told = self.store.fact("public_url", since=self._started_at)
-        return told or self._local_url() or self._server_url()
+        self._address = address
+        self._heard = heard and any(settings.keypad.deeds())
 
     def answer(self, call: Callback) -> Ncco:
         """Answer a leg that has just called."""
@@ -82,29 +72,35 @@ class Desk:
         if self._pins.must_pause(call.number):
             text = f"{_phone(caller)} called, which typed too many wrong PINs; it is told to call later."
             self._record("voice-answer", text, call)
-            return ncco.goodbye(ncco.GOODBYE_PAUSE)
-        event_url = self._url("voice-dtmf")
-        if event_url is None:
-            return self._no_public_url()
+            return self._goodbye("goodbye_pause")
+        base = self._address.known()
+        if base is None:
+            return self._goodbye("sorry")
         self._record("voice-answer", f"{_phone(caller)} called; it is asked for a PIN.", call)
-        return ncco.ask_pin(event_url, self._prompt_length())
+        return ncco.ask_pin(_dtmf(base), self._prompt_length(), speaker=self._speaker(), seconds=self._seconds)
 
-    def keys(self, call: Callback, keys: str) -> Ncco:
-        """Answer the keys that a leg pressed, or their absence."""
-        event_url, music_url = self._url("voice-dtmf"), self._url("hold-music")
-        if event_url is None or music_url is None:
-            return self._no_public_url()
+    def keys(self, call: Callback, keys: str, after: list[Errand]) -> Ncco:
+        """Answer the keys that a leg pressed at a prompt, or their absence.
+
+        Args:
+            call: The leg.
+            keys: What it pressed.
+            after: Given what is to be done once all this is kept.
+        """
+        base = self._address.known()
+        if base is None:
+            return self._goodbye("sorry")
         caller = self.store.caller_seen(call.leg_uuid, call.number, "asked")
         pin = typed_pin(keys)
         if not pin:
-            return self._silent(call, caller, event_url)
+            return self._silent(call, caller, base)
         verdict = self._pins.judge(call.leg_uuid, caller.number, pin)
         if isinstance(verdict, Refused):
-            return self._wrong(call, caller, event_url, mask_digits(pin), verdict)
-        return self._right(call, caller, verdict, music_url)
+            return self._wrong(call, caller, base, mask_digits(pin), verdict)
+        return self._right(call, caller, base, verdict, after)
 
-    def note(self, event: Event) -> None:
-        """Keep a piece of news: who is there, who left."""
+    def note(self, event: Event, after: list[Errand]) -> None:
+        """Keep a piece of news: who is there, who left; `after` as for `keys`."""
         call = event.about
         bridge = self.store.bridge_of_leg(call.leg_uuid) if call.leg_uuid else None
         if bridge is not None:
@@ -113,8 +109,12 @@ class Desk:
             self._note_called(event)
         elif call.leg_uuid and event.status in GONE:
             # Of a bridge whose answer webhook is still on its way, too: the store will remember.
+            before = self.store.caller(call.leg_uuid)
             caller = self.store.caller_left(call.leg_uuid)
+            self.store.forget_keys(call.leg_uuid)
             self._record_event(event, _phone(caller), caller.room_id)
+            if before is not None and before.state == "joined":
+                self._sound("leave-tone", caller, after)
         elif call.leg_uuid and event.status in COMING and call.session_id is None:
             caller = self.store.caller_seen(call.leg_uuid, call.number, "calling")
             self._record_event(event, _phone(caller), caller.room_id)
@@ -123,6 +123,8 @@ class Desk:
             self._record_event(event, _bridge_of(room), room.id if room else None)
         else:
             self._record_event(event, "The call" if not call.leg_uuid else "A leg", None)
+            if event.detail == "transfer":
+                self._moved(call, after)
 
     def _answer_sip_leg(self, call: Callback, session_id: str) -> Ncco:
         """Answer a leg that comes out of a session: our own dial's, or somebody else's."""
@@ -130,7 +132,7 @@ class Desk:
         if room is None:
             text = "A SIP leg asked for a session that is not open here; it is told goodbye."
             self._record("voice-answer", text, call)
-            return ncco.goodbye(ncco.GOODBYE_UNKNOWN_SESSION)
+            return self._goodbye("goodbye_session")
         if call.nonce is not None:
             return self._answer_own_dial(call, room, call.nonce)
         living = self.store.living_bridge(room)
@@ -162,7 +164,7 @@ class Desk:
         self._record("voice-answer", text, call, room.id)
         return ncco.leave()
 
-    def _right(self, call: Callback, caller: Caller, verdict: Admitted, music_url: str) -> Ncco:
+    def _right(self, call: Callback, caller: Caller, base: str, verdict: Admitted, after: list[Errand]) -> Ncco:
         """Let a phone in, or let it wait, or send it away: what its room wants of who has the right PIN."""
         room, pin = verdict.room, verdict.pin
         whose = "its own PIN" if pin.own else "the PIN"
@@ -170,42 +172,63 @@ class Desk:
         turned_away = self._turned_away(room, caller, verdict)
         if turned_away:
             self._record("voice-dtmf", f"{text}, and is told goodbye: {turned_away[0]}.", call, room.id)
-            return ncco.goodbye(turned_away[1])
+            return self._goodbye(turned_away[1], room)
         if pin.kind != "host" and caller.state != "joined" and (room.lobby or verdict.doubtful):
             self.store.caller_seen(call.leg_uuid, call.number, "waiting", room.id, pin)
             why = "" if room.lobby else ", as somebody is guessing PINs"
             self._record("lobby", f"{text} and waits for a host to admit it{why}.", call, room.id)
-            return ncco.wait_in_lobby(music_url)
-        self.store.caller_seen(call.leg_uuid, call.number, "joined", room.id, pin)
+            admission.keep_address(self.store, base, heard=self._heard)
+            return ncco.wait_in_lobby(f"{base}/hold-music", self._speaker(room))
+        joined = self.store.caller_seen(call.leg_uuid, call.number, "joined", room.id, pin)
         self._record("voice-dtmf", f"{text} and joins.", call, room.id)
-        return ncco.join(room.session_id)
+        self._entered(joined, after)
+        return admission.document(room, base, heard=self._heard, host=pin.kind == "host")
 
-    def _turned_away(self, room: Room, caller: Caller, verdict: Admitted) -> tuple[str, str] | None:
+    def _turned_away(self, room: Room, caller: Caller, verdict: Admitted) -> tuple[str, Phrase] | None:
         """Why a phone with the right PIN is not let in, and what it is told."""
         if caller.state == "joined" or verdict.pin.kind == "host":
             return None
         if room.locked:
-            return "the room is locked", ncco.GOODBYE_LOCKED
+            return "the room is locked", "goodbye_locked"
         if self.store.joined(room.id) >= self._settings.room_size:
-            return "the room is full", ncco.GOODBYE_FULL
+            return "the room is full", "goodbye_full"
         return None
 
-    def _wrong(self, call: Callback, caller: Caller, event_url: str, typed: str, verdict: Refused) -> Ncco:
+    def _wrong(self, call: Callback, caller: Caller, base: str, typed: str, verdict: Refused) -> Ncco:
         text = f"{_phone(caller)} typed {typed} that are no room's PIN (try {verdict.tries})"
-        if not verdict.tries_left:
+        left = verdict.tries_left
+        if not left:
             self._record("voice-dtmf", f"{text}; it is told goodbye.", call)
-            return ncco.goodbye(ncco.GOODBYE_AFTER_WRONG_PINS)
+            return self._goodbye("goodbye_wrong_pins")
         self._record("voice-dtmf", f"{text}; it is asked again.", call)
-        return ncco.wrong_pin(event_url, self._prompt_length(), verdict.tries_left)
+        return ncco.wrong_pin(_dtmf(base), self._prompt_length(), left, speaker=self._speaker(), seconds=self._seconds)
 
-    def _silent(self, call: Callback, caller: Caller, event_url: str) -> Ncco:
+    def _silent(self, call: Callback, caller: Caller, base: str) -> Ncco:
         tries = self.store.silent_try(call.leg_uuid)
         text = f"{_phone(caller)} typed nothing"
-        if tries >= MAX_SILENT_TRIES:
+        if tries >= self._settings.silent_rounds:
             self._record("voice-dtmf", f"{text} again; it is told goodbye.", call)
-            return ncco.goodbye(ncco.GOODBYE_AFTER_SILENCE)
+            return self._goodbye("goodbye_no_keys")
         self._record("voice-dtmf", f"{text}; it is asked again.", call)
-        return ncco.nothing_typed(event_url, self._prompt_length())
+        return ncco.nothing_typed(_dtmf(base), self._prompt_length(), speaker=self._speaker(), seconds=self._seconds)
+
+    def _moved(self, call: Callback, after: list[Errand]) -> None:
+        """Note that the platform moved a leg: of one that waited in the lobby it means that it is in."""
+        caller = self.store.caller(call.leg_uuid) if call.leg_uuid else None
+        if caller is not None and caller.state == "joined":
+            self._entered(caller, after)
+
+    def _entered(self, caller: Caller, after: list[Errand]) -> None:
+        """Let the others hear, once for each phone, that it has come."""
+        if self.store.use_ticket(f"entered:{caller.leg_uuid}", self.store.time() + _TICKET_SECONDS):
+            self._sound("join-tone", caller, after)
+
+    def _sound(self, tone: Literal["join-tone", "leave-tone"], caller: Caller, after: list[Errand]) -> None:
+        if not (self._heard and self._settings.phone_tones) or caller.room_id is None:
+            return
+        base = self._address.public_url()
+        if base is not None and not self.store.allow(f"{tone}:{caller.room_id}", 1, TONE_SECONDS):
+            after.append(Errand(tone, caller.leg_uuid, caller.room_id, base.rstrip("/")))
 
     def _note_bridge(self, bridge: Bridge, event: Event) -> None:
         if event.status in GONE:
@@ -230,34 +253,23 @@ class Desk:
         data = {"leg": call.leg_uuid, "from": call.number} | ({"status": status} if status else {})
         self.store.record(kind, text, room_id, data)
 
-    def _no_public_url(self) -> Ncco:
-        text = "No address is known for the keys of a phone, so the call was ended with an apology."
-        fix = _FIX_IN_SANDBOX if self._in_sandbox else _FIX_LIVE
-        self.store.record("voice-answer", f"{text} {fix}")
-        log.warning("%s Fix: %s", text, fix)
-        return ncco.goodbye(ncco.SORRY)
+    def _goodbye(self, phrase: Phrase, room: Room | None = None) -> Ncco:
+        return ncco.goodbye(phrase, self._speaker(room))
 
-    def _url(self, route: str) -> str | None:
-        """The address by which the platform reaches one of our routes."""
-        base = self.public_url()
-        return f"{base.rstrip('/')}/{route}" if base else None
+    def _speaker(self, room: Room | None = None) -> Speaker:
+        return self._settings.speaker(room.language if room is not None else "")
 
     @property
-    def _in_sandbox(self) -> bool:
-        return self._settings.mode == "sandbox"
-
-    def _local_url(self) -> str | None:
-        return os.environ.get("SIPKIT_LOCAL_URL") if self._in_sandbox else None
-
-    def _server_url(self) -> str | None:
-        # The sandbox never leaves this machine, whatever .env says of a public address; and Vonage
-        # never comes to an address that means "this machine" to everybody.
-        url = self._settings.server_url
-        return url if url is not None and on_this_machine(url) == self._in_sandbox else None
+    def _seconds(self) -> int:
+        return self._settings.next_digit_seconds
 
     def _prompt_length(self) -> int:
         """Digits to wait for: one's own PINs are longer, and rooms opened before PIN_LENGTH was lowered keep theirs."""
         return max(self._settings.pin_length, self.store.longest_pin())
+
+
+def _dtmf(base: str) -> str:
+    return f"{base}/voice-dtmf"
 
 
 def _phone(caller: Caller) -> str:

@@ -1,0 +1,127 @@
+"""Who is in a call, and what becomes of a phone that has no company there.
+
+The guard's watch asks here in each of its rounds (`sipkit.watch`); its rules are about calls that have a bridge. Here:
+
+    alone       a phone in the conversation, no other phone, no browser    -> told so, once, after ALONE_SECONDS
+    nobody came a phone in a room whose bridge is not up, so that no browser hears it, for as long as the guard lets a
+                call be without a browser (GUARD_NO_BROWSER)               -> told so, and hung up
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from sipkit import ncco, pace, voice_calls
+from sipkit.errors import SipkitError
+
+if TYPE_CHECKING:
+    from sipkit.cloud import Account
+    from sipkit.phrases import Phrase
+    from sipkit.rooms import Caller, Room
+    from sipkit.settings import Settings
+    from sipkit.store import Store
+
+_ALONE: Final = "alone:"
+
+log = logging.getLogger("sipkit.watch")
+
+
+def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
+    """Return how many are in a room's session besides the kit's own legs; None where the platform does not tell.
+
+    Raises:
+        PlatformError: The platform could not be asked.
+    """
+    from sipkit.video_platform import video_platform
+
+    connections = video_platform(account).connections(room.session_id)
+    ours = {each.connection_id for each in store.living_bridges()}
+    return None if connections is None else sum(each.connection_id not in ours for each in connections)
+
+
+def see_off(account: "Account", store: "Store", settings: "Settings", room: "Room", phrase: "Phrase") -> int:
+    """Say goodbye to the phones that wait in a room, for a host or for somebody to talk to, and hang them up.
+
+    Those of a call with a bridge are not among them: they leave with it.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        PlatformError: One of them may still be there.
+    """
+    bridged = store.living_bridge(room) is not None
+    legs = [
+        caller.leg_uuid
+        for caller in store.callers(room)
+        if caller.state == "waiting" or (caller.state == "joined" and not bridged)
+    ]
+    document = ncco.goodbye(phrase, settings.speaker(room.language))
+    for leg_uuid in legs:
+        pace.take_turn(store)
+        voice_calls.transfer_leg(account, leg_uuid, document)
+        store.caller_left(leg_uuid)  # it ends with that; where there was none any more, its own news was lost
+    return len(legs)
+
+
+def hears_music(room: "Room", callers: "Iterable[Caller]", *, bridged: bool) -> bool:
+    """Tell whether the phones of a room hear music, as nobody who starts its conversation has come yet."""
+    return room.waits_for_host and not bridged and not any(each.host for each in callers if each.state == "joined")
+
+
+class Company:
+    """Looks after phones without company.
+
+    Args:
+        settings: After how long what is done.
+        store: Rooms, bridges, callers, and since when a phone is alone.
+        account: Gives the platform account as it is now.
+    """
+
+    def __init__(self, settings: "Settings", store: "Store", account: "Callable[[], Account]") -> None:
+        self._settings = settings
+        self._store = store
+        self._account = account
+
+    def round(self, browsers: Mapping[int, bool]) -> None:
+        """Look at every room that has phones, once.
+
+        Args:
+            browsers: What this round has seen: whether there are browsers, by the ids of the rooms that have a bridge.
+        """
+        for room in self._store.rooms():
+            try:
+                self._look(room, browsers.get(room.id, True))
+            except SipkitError as error:
+                log.warning("the phones of a room could not be looked after: %s", error.message)
+
+    def _look(self, room: "Room", browser: bool) -> None:
+        joined = [caller for caller in self._store.callers(room) if caller.state == "joined"]
+        bridged = self._store.living_bridge(room) is not None
+        lonely = len(joined) == 1 and not (bridged and browser) and not hears_music(room, joined, bridged=bridged)
+        self._tell_if_alone(room, joined[0].leg_uuid if lonely else "")
+        times = [caller.joined_at.timestamp() for caller in joined if caller.joined_at is not None]
+        if times and not bridged:
+            self._end_if_nobody_came(room, min(times))
+
+    def _tell_if_alone(self, room: "Room", leg_uuid: str) -> None:
+        """Keep since when a phone is alone; empty: none is."""
+        limit, now, key = self._settings.alone_seconds, self._store.time(), f"{_ALONE}{room.id}"
+        kept = json.loads(self._store.fact(key) or "null") or {"leg": "", "since": 0.0, "told": True}
+        if kept["leg"] != leg_uuid:
+            self._store.set_fact(key, json.dumps({"leg": leg_uuid, "since": now, "told": not leg_uuid}))
+        elif limit and not kept["told"] and now - kept["since"] >= limit:
+            self._store.set_fact(key, json.dumps({**kept, "told": True}))
+            if not voice_calls.can_call(self._account()):
+                return
+            speaker = self._settings.speaker(room.language)
+            pace.take_turn(self._store)
+            text = speaker.text("alone")
+            voice_calls.speak_to_leg(self._account(), leg_uuid, text, speaker.language, speaker.style)
+
+    def _end_if_nobody_came(self, room: "Room", since: float) -> None:
+        limit = 60 * self._settings.guard_no_browser
+        if limit and self._store.time() - since >= limit and voice_calls.can_call(self._account()):
+            count = see_off(self._account(), self._store, self._settings, room, "goodbye_no_host")
+            self._store.record("guard", f"Nobody came to room {room.name!r}: phones hung up, {count}.", room.id)
