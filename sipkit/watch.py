@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sipkit import guard
+from sipkit import guard, meter
 from sipkit.errors import SipkitError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Watch:
 
     def __init__(self, settings: "Settings", store: "Store", account: "Callable[[], Account]", holder: str) -> None:
         minutes = (settings.guard_no_browser, settings.guard_nobody, settings.guard_longest)
+        self._settings = settings
         self._limits = guard.Limits(*(60 * each for each in minutes))
         self._store = store
         self._account = account
@@ -86,7 +87,11 @@ class Watch:
         room = self._store.room_of(bridge)
         lease = self._store.bridge_seen(bridge, browser=self._browser_there(room), phone=self._phones(room) > 0)
         verdict = guard.decide(
-            lease, self._store.time(), self._limits, kernel_gone=self._store.owner_gone(bridge.owner)
+            lease,
+            self._store.time(),
+            self._limits,
+            kernel_gone=self._store.owner_gone(bridge.owner),
+            budget_left=meter.budget_left(self._store, self._settings, room),
         )
         match verdict:
             case guard.HangUpFor(rule):
@@ -99,6 +104,8 @@ class Watch:
         from sipkit.video_platform import video_platform
 
         connections = video_platform(self._account()).connections(room.session_id)
+        if connections is not None:
+            self._store.participants_seen(room.id, [each.connection_id for each in connections])
         ours = {each.connection_id for each in self._store.living_bridges()}
         return connections is None or any(each.connection_id not in ours for each in connections)
 
@@ -110,6 +117,7 @@ class Watch:
 
         why = f"The guard hangs up: {guard.WORDS[rule]}."
         hang_up_all(self._account, self._store, [bridge], why, hear_them=False)
+        meter.tell(self._store, self._settings, bridge)
 
     def _warn(self, room: "Room", bridge: "Bridge", rule: guard.Rule, seconds: float) -> None:
         from sipkit import voice_calls

@@ -12,6 +12,7 @@ from sipkit.errors import StoreError
 from sipkit.pins import DEFAULT_LENGTH
 from sipkit.store.bridge_book import BridgeBook
 from sipkit.store.caller_book import CallerBook
+from sipkit.store.charge_book import ChargeBook
 from sipkit.store.lease_book import LeaseBook
 from sipkit.store.lockout_book import LockoutBook
 from sipkit.store.migrations import make_tables
@@ -23,7 +24,7 @@ from sipkit.store.turnstile import Turnstile
 __all__ = ["Store"]
 
 
-class Store(RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, Turnstile, ReplayBook):
+class Store(RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, ChargeBook, Turnstile, ReplayBook):
     """The store of one environment. Safe to share between threads; open one per process.
 
     Use `Store.open`. Methods raise `StoreError` when the database fails; no error text of it holds
