@@ -1,4 +1,4 @@
-"""The `sipkit` command: `demo`, `doctor`, `pins`, `sandbox serve|call ...`, `server`, `invite ROOM`.
+"""The `sipkit` command: `demo`, `doctor`, `pins`, `costs`, `sandbox serve|call ...`, `server`, `invite ROOM`.
 
 Each sub-command imports what it needs when it is chosen, so that `sipkit --help` answers at once. The sandbox
 is a program of its own (the kit meets it only over HTTP and SIP), so `sipkit sandbox` runs it as one.
@@ -9,6 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sipkit.cloud import Account
+    from sipkit.settings import Settings
+    from sipkit.store import Store
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _doctor(as_json=arguments.json)
     if arguments.command == "pins":
         return _pins(arguments.rooms, arguments.lines)
+    if arguments.command == "costs":
+        return _costs(arguments.room, as_csv=arguments.csv)
     if arguments.command == "server":
         return _server(arguments.port)
     if arguments.command == "invite":
@@ -43,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     pins = commands.add_parser("pins", help="how long PINs withstand guessing, by their length")
     pins.add_argument("--rooms", type=int, default=10, help="open rooms, any of which may be hit (default: 10)")
     pins.add_argument("--lines", type=int, default=30, help="calls the guesser keeps up at once (default: 30)")
+    costs = commands.add_parser("costs", help="what calls have cost, leg by leg")
+    costs.add_argument("room", nargs="?", help="the name of an open room (default: all rooms, closed ones too)")
+    costs.add_argument("--csv", action="store_true", help="for spreadsheets (RFC 4180)")
     server = commands.add_parser("server", help="the webhook server, until Ctrl+C")
     server.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: any free one)")
     invite = commands.add_parser("invite", help="print a link into an open room's page; who has it is let in")
@@ -86,6 +97,24 @@ def _pins(rooms: int, lines: int) -> int:
     return 0
 
 
+def _costs(name: str | None, *, as_csv: bool) -> int:
+    """Print what a room, or all of them, have cost."""
+    from sipkit import meter
+    from sipkit.errors import RoomNotFound, SipkitError
+
+    try:
+        settings, _account, store = _project()
+        room = None if name is None else store.room(name)
+        if name is not None and room is None:
+            raise RoomNotFound(f"There is no open room {name!r}.")
+        costs = meter.read(store, settings, room)
+    except SipkitError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(costs.csv() if as_csv else costs.text(), end="" if as_csv else "\n")
+    return 0
+
+
 def _server(port: int) -> int:
     from sipkit.serving import run_by_hand
 
@@ -95,16 +124,11 @@ def _server(port: int) -> int:
 def _invite(name: str, role: str, hours: float, url: str | None) -> int:
     """Print a link into a room's page, by the address of the notebook's server unless another one is given."""
     from sipkit import invitations
-    from sipkit.cloud import cloud_for
     from sipkit.errors import RoomNotFound, ServerError, SipkitError
     from sipkit.server_state import ServerState
-    from sipkit.settings import Settings
-    from sipkit.store import Store
 
     try:
-        settings = Settings.load()
-        account = cloud_for(settings, hold=False).account()
-        store = Store.open(settings.store_url, account.environment, settings.pin_length, settings.pin_hours)
+        settings, account, store = _project()
         room = store.room(name)
         if room is None:
             raise RoomNotFound(f"There is no open room {name!r}.")
@@ -122,6 +146,25 @@ def _invite(name: str, role: str, hours: float, url: str | None) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _project() -> "tuple[Settings, Account, Store]":
+    """Open what this folder's notebooks share.
+
+    Raises:
+        SipkitError: A setting is wrong, or the store cannot be opened.
+    """
+    from sipkit.cloud import cloud_for
+    from sipkit.settings import Settings
+    from sipkit.store import Store
+
+    settings = Settings.load()
+    account = cloud_for(settings, hold=False).account()
+    return (
+        settings,
+        account,
+        Store.open(settings.store_url, account.environment, settings.pin_length, settings.pin_hours),
+    )
 
 
 def _sandbox(words: list[str]) -> int:

@@ -30,14 +30,19 @@ log = logging.getLogger("sipkit.watch")
 def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
     """Return how many are in a room's session besides the kit's own legs; None where the platform does not tell.
 
+    Who is there is kept, for the cost meter.
+
     Raises:
         PlatformError: The platform could not be asked.
     """
     from sipkit.video_platform import video_platform
 
     connections = video_platform(account).connections(room.session_id)
+    if connections is None:
+        return None
+    store.participants_seen(room.id, [each.connection_id for each in connections])
     ours = {each.connection_id for each in store.living_bridges()}
-    return None if connections is None else sum(each.connection_id not in ours for each in connections)
+    return sum(each.connection_id not in ours for each in connections)
 
 
 def see_off(account: "Account", store: "Store", settings: "Settings", room: "Room", phrase: "Phrase") -> int:

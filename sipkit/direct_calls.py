@@ -52,6 +52,9 @@ class DirectCalls:
     def _account(self) -> "Account":
         raise NotImplementedError
 
+    def _require_budget(self, room: Room) -> None:
+        raise NotImplementedError
+
     def _front_door(self) -> "FrontDoor":
         raise NotImplementedError
 
@@ -71,6 +74,7 @@ class DirectCalls:
             NumberRefused: The number is none, or may not be called from here.
             CallNotConfirmed: Nobody agreed to a real, billed call.
             ServerError: No webhook server runs, so nobody would connect the call.
+            BudgetSpent: The room has cost what it may.
             SettingsError: No prefixes are set, and the conference number is in no country.
             DialUncertain: The answer to the dial was lost; nothing is dialled again until it is hung up.
             DialRefused, AuthenticationRefused, PlatformUnreachable: No call was placed.
@@ -79,6 +83,7 @@ class DirectCalls:
         digits = allowed_number(number, account.conference_number, self._settings.call_prefixes)
         shown = None if caller_id is None else _digits(caller_id)
         self._front_door().require_open()
+        self._require_budget(room)
         _require_consent(self.mode, digits, confirm)
         return self._watched(self._bridges.dial(room, digits, shown))
 

@@ -13,9 +13,10 @@
     │   ├── DialRefused          the dial request was refused; no leg exists
     │   ├── DialUncertain        no answer came; a leg may exist
     │   └── PlatformUnreachable  no connection at all
-    ├── CallError                a direct call that is not placed
+    ├── CallError                a call that is not placed
     │   ├── NumberRefused        no number, or none that may be called
-    │   └── CallNotConfirmed     nobody agreed to a billed call
+    │   ├── CallNotConfirmed     nobody agreed to a billed call
+    │   └── BudgetSpent          the room's budget is used up
     ├── InvitationError          an invitation that cannot be made like this
     │   ├── InvitationRefused    a link that is none of ours, was altered, or is another room's
     │   └── InvitationExpired    a link whose time is over
@@ -142,7 +143,7 @@ class PlatformUnreachable(PlatformError):
 
 
 class CallError(SipkitError):
-    """A direct call that is not placed."""
+    """A call that is not placed, for a reason of ours."""
 
 
 class NumberRefused(CallError):
@@ -155,6 +156,12 @@ class CallNotConfirmed(CallError):
     """Nobody agreed to a real, billed call."""
 
     usual_fix = "Pass confirm=, a function that is shown what will happen and returns True if it shall."
+
+
+class BudgetSpent(CallError):
+    """The room has cost what it may."""
+
+    usual_fix = "Give it more: board.set_budget(room, amount). board.costs(room) says what it was spent on."
 
 
 class InvitationError(SipkitError):

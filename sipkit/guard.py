@@ -5,6 +5,7 @@ A bridge is billed while it lives, so it has a *lease*: what was seen of it, and
     no-browser   the session has had nobody but the bridge for `no_browser` seconds
     nobody       neither a browser nor a phone was there for `nobody` seconds
     longest      it has lasted `longest` seconds
+    budget       its room has cost what it may
     kernel-gone  the process that dialled it has ended, and no other is there to hang it up
 
 A minute before (kernel-gone aside) whoever is there is warned.
@@ -13,7 +14,7 @@ A minute before (kernel-gone aside) whoever is there is warned.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Rule = Literal["no-browser", "nobody", "longest", "kernel-gone"]
+Rule = Literal["no-browser", "nobody", "longest", "budget", "kernel-gone"]
 
 WARN_BEFORE: Final = 60.0
 """Seconds before the end at which it is announced."""
@@ -22,6 +23,7 @@ WORDS: Final[dict[Rule, str]] = {
     "no-browser": "nobody has been in the session with a browser for too long",
     "nobody": "nobody is in it",
     "longest": "it has lasted as long as a call may",
+    "budget": "the room's budget is used up",
     "kernel-gone": "the notebook that dialled it is gone",
 }
 
@@ -75,8 +77,18 @@ class WarnOf:
     seconds: float
 
 
-def decide(lease: Lease, now: float, limits: Limits, *, kernel_gone: bool = False) -> HangUpFor | WarnOf | None:
-    """Return what is to be done about a bridge now; None: nothing."""
+def decide(
+    lease: Lease, now: float, limits: Limits, *, kernel_gone: bool = False, budget_left: float | None = None
+) -> HangUpFor | WarnOf | None:
+    """Return what is to be done about a bridge now; None: nothing.
+
+    Args:
+        lease: What was seen of it.
+        now: Seconds since 1970, of the store's clock.
+        limits: How long it may go on.
+        kernel_gone: Whether the process that dialled it has ended.
+        budget_left: Seconds for which the room's budget lasts; None: for ever.
+    """
     if kernel_gone:
         return HangUpFor("kernel-gone")
     since: dict[Rule, tuple[float | None, float]] = {
@@ -85,6 +97,8 @@ def decide(lease: Lease, now: float, limits: Limits, *, kernel_gone: bool = Fals
         "longest": (lease.opened_at, limits.longest),
     }
     left = {rule: begun + limit - now for rule, (begun, limit) in since.items() if limit and begun is not None}
+    if budget_left is not None:
+        left["budget"] = budget_left
     if not left:
         return None
     rule = min(left, key=left.__getitem__)

@@ -39,6 +39,7 @@ class Room:
         locked: Whether no further phone is let in.
         waits_for_host: Whether phones hear music until a host is in.
         language: Of what its phones are told, BCP 47 such as ``de-DE``; empty: the setting's.
+        budget: What it may cost, in each currency on its own; 0: anything; None: as the setting says.
         reopened: True when the platform had forgotten the session and it was made anew.
     """
 
@@ -53,6 +54,7 @@ class Room:
     locked: bool = False
     waits_for_host: bool = False
     language: str = ""
+    budget: float | None = None
     reopened: bool = False
 
 

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
+from sipkit import prices
+from sipkit.errors import SettingsError
+
 PEM_MARK = "-----BEGIN "
 
 
@@ -140,6 +143,16 @@ def _file(value: Path | None, info: ValidationInfo) -> Path | None:
     return None if value is None else existing_file(value, _folder(info))
 
 
+def _price_table(value: Path | None, info: ValidationInfo) -> Path | None:
+    path = _file(value, info)
+    if path is not None:
+        try:
+            prices.table(path)
+        except SettingsError as error:
+            raise ValueError(error.message.removeprefix("PRICE_TABLE: ")) from None
+    return path
+
+
 Word: Final = BeforeValidator(lambda value: value.strip().lower() if isinstance(value, str) else value)
 """One word out of a few, in any case."""
 
@@ -151,3 +164,4 @@ Address = Annotated[str | None, _given(address_without_path)]
 ApiAddress = Annotated[str | None, _given(api_address)]
 PrivateKey = Annotated[SecretStr | None, AfterValidator(_key)]
 ExistingFile = Annotated[Path | None, AfterValidator(_file)]
+PriceTable = Annotated[Path | None, AfterValidator(_price_table)]

@@ -90,6 +90,8 @@ class Settings(PhoneSettings):
         guard_no_browser: Minutes without anybody in the session with a browser after which a call is hung up; 0: never.
         guard_nobody: Minutes without a browser and without a phone, likewise.
         guard_longest: Minutes that a call may last, likewise.
+        room_budget: What a room may cost before its call is hung up, in each currency on its own; 0: anything.
+        price_table: A TOML file with prices in place of those of `sipkit.prices`.
         guard_process: Whether a small process watches beside the webhook server while a call is up.
         webhook_port: Port of the webhook server on 127.0.0.1; 0 takes any free one.
         project_root: The folder that `.env` and relative paths belong to.
@@ -130,6 +132,8 @@ class Settings(PhoneSettings):
     guard_nobody: float = Field(5.0, ge=0, le=360, allow_inf_nan=False)
     guard_longest: float = Field(180.0, ge=0, le=360, allow_inf_nan=False)
     guard_process: bool = True
+    room_budget: float = Field(0.0, ge=0, le=10_000, allow_inf_nan=False)
+    price_table: forms.PriceTable = None
     webhook_port: int = Field(0, ge=0, le=65535)
     call_prefixes: forms.Prefixes = None
     video_api_url: forms.ApiAddress = None

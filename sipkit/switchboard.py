@@ -23,6 +23,7 @@ from sipkit.direct_calls import DirectCalls
 from sipkit.errors import PlatformError, RoomNotFound, SipkitError, WaitTimeout
 from sipkit.hosting import Hosting
 from sipkit.lookout import Lookout
+from sipkit.meter import Meter
 from sipkit.rooms import Bridge, Caller, HangUp, Room
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _PHONES_LEAVE_WITHIN = 2.0
 
 
-class Switchboard(Lookout, DirectCalls, Hosting):
+class Switchboard(Lookout, Meter, DirectCalls, Hosting):
     """Rooms, bridges and callers of one project, in the sandbox or live.
 
     Made by `from_env`. Close it, or use it in a `with` block: closing hangs up what it dialled.
@@ -259,11 +260,13 @@ class Switchboard(Lookout, DirectCalls, Hosting):
 
         Raises:
             ServerError: No webhook server runs; the call would be billed and come to nothing.
+            BudgetSpent: The room has cost what it may.
             DialUncertain: The answer to the dial was lost; nothing is dialled again until `hang_up`.
             DialRefused, AuthenticationRefused, PlatformUnreachable: No call was placed.
         """
         room = self._room(room)
         self._front_door().require_open()
+        self._require_budget(room)
         return self._watched(self._bridges.dial(room))
 
     def hang_up(self, room: Room | str) -> HangUp:

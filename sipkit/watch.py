@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from sipkit import guard
+from sipkit import guard, meter
 from sipkit.company import Company, browsers_in
 from sipkit.errors import SipkitError
 
@@ -45,6 +45,7 @@ class Watch:
 
     def __init__(self, settings: "Settings", store: "Store", account: "Callable[[], Account]", holder: str) -> None:
         minutes = (settings.guard_no_browser, settings.guard_nobody, settings.guard_longest)
+        self._settings = settings
         self._limits = guard.Limits(*(60 * each for each in minutes))
         self._store = store
         self._account = account
@@ -92,7 +93,11 @@ class Watch:
         browser = self._browser_there(room)
         lease = self._store.bridge_seen(bridge, browser=browser, phone=self._phones(room) > 0)
         verdict = guard.decide(
-            lease, self._store.time(), self._limits, kernel_gone=self._store.owner_gone(bridge.owner)
+            lease,
+            self._store.time(),
+            self._limits,
+            kernel_gone=self._store.owner_gone(bridge.owner),
+            budget_left=meter.budget_left(self._store, self._settings, room),
         )
         match verdict:
             case guard.HangUpFor(rule):
@@ -113,6 +118,7 @@ class Watch:
 
         why = f"The guard hangs up: {guard.WORDS[rule]}."
         hang_up_all(self._account, self._store, [bridge], why, hear_them=False)
+        meter.tell(self._store, self._settings, bridge)
 
     def _warn(self, room: "Room", bridge: "Bridge", rule: guard.Rule, seconds: float) -> None:
         from sipkit import voice_calls

@@ -46,13 +46,24 @@ def test_rules_can_be_switched_off() -> None:
     assert decide(lease(OPENED, OPENED), OPENED + 10**6, Limits(0, 0, 0)) is None
 
 
-@given(times, times, st.floats(0, 30000))
-def test_no_call_outlives_its_limit(no_browser: float | None, nobody: float | None, after: float) -> None:
+def test_a_budget_is_a_limit_like_the_others() -> None:
+    """It is announced when it lasts a minute, once, and the call is hung up when nothing of it is left."""
+    assert decide(lease(), OPENED + 1, LIMITS, budget_left=61) is None
+    assert decide(lease(), OPENED + 1, LIMITS, budget_left=60) == WarnOf("budget", 60)
+    assert decide(lease(warned_for="budget"), OPENED + 1, LIMITS, budget_left=30) is None
+    assert decide(lease(warned_for="budget"), OPENED + 1, LIMITS, budget_left=0) == HangUpFor("budget")
+
+
+@given(times, times, st.floats(0, 30000), st.none() | st.floats(0, 20000))
+def test_no_call_outlives_its_limit(
+    no_browser: float | None, nobody: float | None, after: float, budget_left: float | None
+) -> None:
     """Beyond any limit the answer is to hang up, never to warn or to wait; before all of them it never is."""
-    verdict = decide(lease(no_browser, nobody), OPENED + after, LIMITS)
+    verdict = decide(lease(no_browser, nobody), OPENED + after, LIMITS, budget_left=budget_left)
     ends = [OPENED + 10800]
     ends += [no_browser + 900] if no_browser is not None else []
     ends += [nobody + 300] if nobody is not None else []
-    left = min(ends) - (OPENED + after)
+    now = OPENED + after
+    left = min([end - now for end in ends] + ([] if budget_left is None else [budget_left]))
     assert isinstance(verdict, HangUpFor) == (left <= 0)
     assert isinstance(verdict, WarnOf) == (0 < left <= WARN_BEFORE)

@@ -156,8 +156,30 @@ def test_a_store_of_version_3_is_brought_forward(store: Store, room: Room, path:
         assert newer.open_room("gone", lambda: "S3").pin
 
 
+def test_a_store_of_version_4_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+    """A bridge that was up across the change is charged for from its answer on, and its room can be given a budget."""
+    bridge, _ = store.claim_bridge(room, "me")
+    store.close()
+    with sqlite3.connect(path) as raw:
+        _back_to_4(raw)
+    raw.close()
+    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as newer:
+        assert newer.rooms() == [room]
+        assert newer.bridge_answered("SESSION", "leg", bridge.nonce) is not None
+        assert [charge.kind for charge in newer.charges(room)[0]] == ["sip", "inbound"]
+        newer.set_room(room, budget=0.5)
+        assert newer.rooms() == [replace(room, budget=0.5)]
+
+
+def _back_to_4(raw: sqlite3.Connection) -> None:
+    """Make the tables as version 4 had them."""
+    raw.execute("ALTER TABLE rooms DROP COLUMN budget")
+    raw.execute("UPDATE facts SET value = '4' WHERE \"key\" = 'schema'")
+
+
 def _back_to_3(raw: sqlite3.Connection) -> None:
     """Make the tables as version 3 had them."""
+    _back_to_4(raw)
     raw.execute("ALTER TABLE rooms ADD COLUMN pin VARCHAR(10)")
     raw.execute("CREATE UNIQUE INDEX one_pin ON rooms (environment, pin)")  # a constraint then; so it cannot be dropped
     raw.execute("UPDATE rooms SET pin = (SELECT open_pin FROM pins WHERE room_id = rooms.id)")

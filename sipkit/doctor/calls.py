@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sipkit import ncco
+from sipkit import ncco, prices
 from sipkit.doctor.finding import Finding, failure, ok, skipped, warning
 from sipkit.doctor.patient import Patient
 from sipkit.errors import SipkitError, TunnelError
@@ -17,14 +17,11 @@ DIGITS_LIMIT: Final = 20
 TIMEOUT_LIMIT: Final = 10
 """Seconds an input action waits at most (NCCO reference)."""
 
-SIP_INTERCONNECT: Final = 0.005
-"""US dollars a minute and SIP leg (Vonage's price list for the Video API; prices change)."""
-
 LOW_BALANCE: Final = 1.0
 """In the account's currency: about an hour of a bridge and two phones."""
 
 _ADDRESS: Final = "https://calls.example.org/voice-dtmf"
-_PLAN: Final = "What is metered: docs/demo.md and lesson 05. Prices of your country: the dashboard's pricing page."
+_PLAN: Final = "What is metered: docs/costs.md and lesson 05. Prices of your country: the dashboard's pricing page."
 
 
 def tunnel(patient: Patient) -> Finding:
@@ -111,7 +108,8 @@ def balance(patient: Patient) -> Finding:
 
 def price(patient: Patient) -> Finding:
     """What will a minute cost? An estimate: the platform tells the price of outbound calls only."""
-    legs = f"a minute of the bridge: about {SIP_INTERCONNECT:.3f} USD of SIP interconnect, and an inbound call's price"
+    sip = prices.table(patient.settings.price_table)["sip"]
+    legs = f"a minute of the bridge: about {sip} of SIP interconnect, and an inbound call's price"
     out = _outbound(patient)
     told = f"{legs}; of each phone: an inbound call's price{out}"
     if not patient.live:

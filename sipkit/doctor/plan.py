@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sipkit import prices
 from sipkit.cloud import Account
-from sipkit.doctor.calls import SIP_INTERCONNECT
 from sipkit.settings import Settings
 
 Part = Literal["created", "changed", "billed"]
@@ -59,8 +59,9 @@ def plan(settings: Settings, account: Account) -> Plan:
         )
     if not live:
         return Plan(created, changed, ["nothing: the sandbox plays Vonage on this machine"])
+    sip = prices.table(settings.price_table)["sip"]
     billed = [
-        f"the bridge: SIP interconnect, about {SIP_INTERCONNECT:.3f} USD a minute, and an inbound call to your number",
+        f"the bridge: SIP interconnect, about {sip} a minute, and an inbound call to your number",
         "each phone: an inbound call to your number; each browser: its video minutes",
         "each phone that is called directly: an outbound call, by the minute, at the price of the country called",
     ]

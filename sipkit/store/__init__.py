@@ -12,6 +12,7 @@ from sipkit.errors import StoreError
 from sipkit.pins import DEFAULT_LENGTH
 from sipkit.store.bridge_book import BridgeBook
 from sipkit.store.caller_book import CallerBook
+from sipkit.store.charge_book import ChargeBook
 from sipkit.store.key_book import KeyBook
 from sipkit.store.lease_book import LeaseBook
 from sipkit.store.lockout_book import LockoutBook
@@ -24,7 +25,7 @@ from sipkit.store.turnstile import Turnstile
 __all__ = ["Store"]
 
 
-class Store(RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, KeyBook, Turnstile, ReplayBook):
+class Store(RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, ChargeBook, KeyBook, Turnstile, ReplayBook):
     """The store of one environment. Safe to share between threads; open one per process.
 
     Use `Store.open`. Methods raise `StoreError` when the database fails; no error text of it holds

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 
 from sipkit.rooms import Bridge, Room
+from sipkit.store.charge_rows import bridge_charges_begin, bridge_charges_end
 from sipkit.store.database import Database
 from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row, rooms_at
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
@@ -69,7 +70,9 @@ class BridgeBook(Database):
             conn.execute(update(bridges).where(here).values(**ids))
             dialing = here & (bridges.c.state == "dialing")
             conn.execute(update(bridges).where(dialing).values(state="dialed"))
-            return as_bridge(one(bridge_row(conn, self.environment, here)))
+            row = one(bridge_row(conn, self.environment, here))
+            bridge_charges_begin(conn, row, self.now(conn))
+            return as_bridge(row)
 
         return self.run(DURABLE, work)
 
@@ -117,7 +120,9 @@ class BridgeBook(Database):
         if left_at is not None:
             # Its last event overtook its answer webhook.
             end_bridges(conn, here, "the phone side hung up", self.now(conn))
-        return as_bridge(one(bridge_row(conn, self.environment, here)))
+        row = one(bridge_row(conn, self.environment, here))
+        bridge_charges_begin(conn, row, self.now(conn))
+        return as_bridge(row)
 
     def end_bridge(self, bridge_id: int, reason: str) -> bool:
         """Keep that the bridge is gone. False if it was already."""
@@ -197,6 +202,10 @@ class BridgeBook(Database):
 
 
 def end_bridges(conn: Connection, condition: Condition, reason: str, now: float) -> bool:
-    """End the living bridges that meet the condition; True if there was one."""
+    """End the living bridges that meet the condition, and what is charged for them; True if there was one."""
+    ending = conn.execute(select(bridges).where(LIVING, condition)).mappings().all()
     values = {"living_room_id": None, "living_call": None, "state": "ended", "ended_at": now, "reason": reason}
-    return conn.execute(update(bridges).where(LIVING, condition).values(**values)).rowcount > 0
+    ended = conn.execute(update(bridges).where(LIVING, condition).values(**values)).rowcount > 0
+    for row in ending:
+        bridge_charges_end(conn, row, now)
+    return ended

@@ -33,7 +33,7 @@ class LeaseBook(Journal):
             after: dict[str, Any] = {"watched_at": now, "warned_for": before["warned_for"]}
             after["no_browser_since"] = None if browser else before["no_browser_since"] or now
             after["nobody_since"] = None if browser or phone else before["nobody_since"] or now
-            if browser and after["warned_for"] != "longest":
+            if browser and after["warned_for"] not in {"longest", "budget"}:
                 after["warned_for"] = None  # whoever comes and goes again is warned again
             opened_at = bridge.dialed_at.timestamp()
             if row is None:

@@ -65,4 +65,16 @@ def _from_3(conn: Connection) -> str:
     return "4"
 
 
-_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {"1": _from_1, "2": _from_2, "3": _from_3}
+def _from_4(conn: Connection) -> str:
+    """Let a room have a budget."""
+    real = conn.dialect.type_compiler_instance.process(Double())
+    conn.exec_driver_sql(f"ALTER TABLE rooms ADD COLUMN budget {real}")
+    return "5"
+
+
+_STEPS: Final[Mapping[str, Callable[[Connection], str]]] = {
+    "1": _from_1,
+    "2": _from_2,
+    "3": _from_3,
+    "4": _from_4,
+}

@@ -107,12 +107,12 @@ class RoomBook(PinBook):
 
         return self.run(DURABLE, work)
 
-    def set_room(self, room: Room, **wishes: bool | str) -> None:
+    def set_room(self, room: Room, **wishes: bool | str | float | None) -> None:
         """Keep what a host decides about an open room.
 
         Args:
             room: The room.
-            **wishes: ``lobby``, ``locked``, ``waits_for_host`` or ``language``.
+            **wishes: ``lobby``, ``locked``, ``waits_for_host``, ``language`` or ``budget``.
         """
         here = open_rooms(self.environment) & (rooms.c.id == room.id)
         self.run(DURABLE, lambda conn: conn.execute(update(rooms).where(here).values(**wishes)))

@@ -76,6 +76,7 @@ def as_room(row: RowMapping, *, reopened: bool = False) -> Room:
         locked=bool(row["locked"]),
         waits_for_host=bool(row["waits_for_host"]),
         language=row["language"] or "",
+        budget=row["budget"],
         reopened=reopened,
     )
 

@@ -39,10 +39,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sipkit.errors import StoreError
 
-SCHEMA_VERSION: Final = "4"
+SCHEMA_VERSION: Final = "5"
 """2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
-answered webhooks; 4 knows several PINs a room, lock-outs, the lobby, leases and charges. `migrations` brings older
-ones there."""
+answered webhooks; 4 knows several PINs a room, lock-outs, the lobby, leases and charges; 5 knows budgets. `migrations`
+brings older ones there."""
 
 BUSY_SECONDS: Final = 30.0
 """How long a writer waits for another process's write before it gives up."""
@@ -69,6 +69,7 @@ rooms = Table(
     Column("locked", Boolean, comment="no further phone is let in; NULL before version 4: no"),
     Column("waits_for_host", Boolean, comment="phones hear music until a host is in; NULL before version 4: no"),
     Column("language", String(20), comment="of what phones are told, BCP 47; NULL: the setting's"),
+    Column("budget", Double, comment="what it may cost, in each currency; 0: anything, NULL: as the setting says"),
     UniqueConstraint("environment", "open_name"),
     Index("rooms_by_session", "environment", "session_id"),
 )
@@ -227,7 +228,7 @@ charges = Table(
     Column("environment", String(200), nullable=False),
     Column("room_id", ForeignKey("rooms.id"), index=True),
     Column("kind", String(20), nullable=False, comment="what is charged for: a row of the price table"),
-    Column("leg", String(200), nullable=False, comment="leg's uuid or connection's id"),
+    Column("leg", String(200), nullable=False, comment="leg's uuid, connection's id, or bridge and its number"),
     Column("began_at", Double, nullable=False),
     Column("ended_at", Double, comment="NULL while it runs"),
     Column("price", Double, comment="what the platform said it cost; NULL: the estimate stands"),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, Self
 
 from sipkit.sip_leg import DIAL_HEADER
@@ -18,6 +19,8 @@ from sipkit.sip_leg import DIAL_HEADER
 MAX_TEXT_LENGTH: Final = 1000
 _SESSION_HEADER: Final = "X-OpenTok-SessionId"
 _UUID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
+_SECONDS = re.compile(r"\d{1,6}", re.ASCII)
+_PRICE = re.compile(r"\d{1,6}(?:\.\d{1,12})?", re.ASCII)
 _KEYS = re.compile(r"[0-9*#A-Da-d]{0,40}", re.ASCII)
 
 
@@ -67,6 +70,7 @@ class Event:
         status: Such as ``ringing`` or ``completed``; empty when it is another kind of news.
         detail: The platform's own words for it: a detail, a reason or a type; may be empty.
         seconds: How long the call took, as the platform writes it; empty until it ended.
+        price: What the call cost, in the account's currency; None until it ended, or if it is no plain amount.
         outbound: Whether the platform placed the call, so that nobody has called us ("direction" of the event webhook).
         to: Whom the leg is for, as digits or a SIP address; may be empty.
     """
@@ -77,6 +81,7 @@ class Event:
     seconds: str
     outbound: bool = False
     to: str = field(default="", repr=False)
+    price: Decimal | None = None
 
 
 def read_fields(method: str, body: bytes, query: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -132,14 +137,15 @@ def read_event(fields: Mapping[str, Any]) -> Event:
     """
     about = Callback.read(fields, leg_needed=False)
     detail = next((text for name in ("detail", "reason", "type") if (text := _text(fields, name))), "")
-    seconds = fields.get("duration")
+    seconds, price = str(fields.get("duration")), str(fields.get("price"))
     return Event(
         about=about,
         status=_text(fields, "status").lower(),
         detail=detail,
-        seconds=str(seconds) if isinstance(seconds, str | int) and str(seconds).isdecimal() else "",
+        seconds=seconds if _SECONDS.fullmatch(seconds) else "",
         outbound=_text(fields, "direction").lower() == "outbound",
         to=_text(fields, "to"),
+        price=Decimal(price) if _PRICE.fullmatch(price) else None,
     )
 
 

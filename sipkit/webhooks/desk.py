@@ -19,12 +19,13 @@ What is pressed later, in the call, is for `key_desk`.
 
 from typing import Final, Literal
 
-from sipkit import admission, ncco
+from sipkit import admission, meter, ncco
 from sipkit.errands import Errand
 from sipkit.ncco import Ncco
 from sipkit.phrases import Phrase, Speaker
 from sipkit.pin_desk import Admitted, PinDesk, Refused
 from sipkit.pins import typed_pin
+from sipkit.prices import Kind
 from sipkit.rooms import Bridge, Caller, Room
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -234,6 +235,8 @@ class Desk:
         if event.status in GONE:
             self.store.end_bridge_of_leg(event.about.leg_uuid, f"the phone side said {event.status}")
         self._record_event(event, _bridge_of(self.store.room_of(bridge)), bridge.room_id)
+        if event.status in GONE:
+            meter.tell(self.store, self._settings, bridge)
 
     def _note_called(self, event: Event) -> None:
         """Note news of a phone that a direct call rings: it has called nobody, so it is no caller of the conference."""
@@ -242,12 +245,22 @@ class Desk:
         self._record_event(event, who, call.room_id if call else None, "called-phone")
 
     def _record_event(self, event: Event, who: str, room_id: int | None, kind: str = "voice-events") -> None:
+        self._charge(event, room_id)
         text = f"{who}: {event.status or event.detail or 'news of another kind'}"
         if event.status and event.detail:
             text += f" ({event.detail})"
         if event.seconds:
             text += f", after {event.seconds} s"
         self._record(kind, f"{text}.", event.about, room_id, event.status)
+
+    def _charge(self, event: Event, room_id: int | None) -> None:
+        """Keep from when to when a leg is charged for, and at what price in the end."""
+        leg_uuid = event.about.leg_uuid
+        kind: Kind = "outbound" if event.outbound else "inbound"
+        if leg_uuid and event.status == "answered":
+            self.store.leg_answered(leg_uuid, kind, room_id)
+        elif leg_uuid and event.status in GONE:
+            self.store.leg_gone(leg_uuid, kind, room_id, int(event.seconds or 0), event.price)
 
     def _record(self, kind: str, text: str, call: Callback, room_id: int | None = None, status: str = "") -> None:
         data = {"leg": call.leg_uuid, "from": call.number} | ({"status": status} if status else {})

@@ -8,6 +8,7 @@ widget's own banner, because in JupyterLab the output of a handler goes nowhere 
 
 from sipkit.widgets.call_panel import CallPanel
 from sipkit.widgets.confirmation import Confirmation
+from sipkit.widgets.cost_panel import CostPanel
 from sipkit.widgets.direct_call_panel import DirectCallPanel
 from sipkit.widgets.doctor_card import DoctorCard
 from sipkit.widgets.env_form import EnvForm
@@ -21,6 +22,7 @@ from sipkit.widgets.room_view import RoomView
 __all__ = [
     "CallPanel",
     "Confirmation",
+    "CostPanel",
     "DirectCallPanel",
     "DoctorCard",
     "EnvForm",

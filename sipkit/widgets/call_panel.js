@@ -22,6 +22,7 @@ function render({ model, el }) {
   const pin = fact(facts, "and key this PIN, then #");
   const callers = add(box, "p", "sipkit-callers");
   callers.setAttribute("aria-live", "polite");
+  const cost = add(box, "p", "sipkit-cost");
   const complain = drawBanner(box);
 
   const show = () => {
@@ -30,6 +31,8 @@ function render({ model, el }) {
     pin(model.get("pin"));
     const count = model.get("callers");
     write(callers, count === 1 ? "1 phone in the conversation" : `${count} phones in the conversation`);
+    write(cost, `${model.get("mode") === "live" ? "" : "live it would be "}about ${model.get("cost")} so far`);
+    cost.hidden = model.get("cost") === "";
     complain(model.get("error"));
   };
   model.on("change", show);

@@ -24,6 +24,7 @@ class CallView(AnyWidget):
     number = Unicode().tag(sync=True)
     pin = Unicode().tag(sync=True)
     callers = Int().tag(sync=True)
+    cost = Unicode().tag(sync=True)
     error = Unicode().tag(sync=True)
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from traitlets import Int, Unicode
 
+from sipkit.costs import in_words
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets.state import Waitable, in_banner
@@ -28,6 +29,7 @@ class CallState(Waitable):
     Attributes:
         state: `idle`, `dialing`, `connected`, `hanging-up` or `failed`.
         callers: How many phones are in the conversation now.
+        cost: What the room has cost, in words, while a call is up; empty otherwise.
         mode: `sandbox` or `live`.
         number: The number to call, with a leading plus.
         pin: The room's PIN as it is now, empty if it has expired. It goes to the browser and into no representation of
@@ -35,6 +37,7 @@ class CallState(Waitable):
     """
 
     callers = Int(0)
+    cost = Unicode()
     mode = Unicode()
     number = Unicode()
     pin = Unicode()
@@ -77,6 +80,7 @@ class CallState(Waitable):
             self.pin = next((room.pin for room in self._board.rooms() if room.id == self._room.id), "")
             self.callers = sum(caller.state == "joined" for caller in callers)
             self.state = self._after(None if bridge is None else bridge.state)
+            self.cost = in_words(self._board.costs(self._room).total) if self.state == "connected" else ""
 
     def _after(self, bridge_state: str | None) -> str:
         """The state that follows from what the store says of the bridge."""

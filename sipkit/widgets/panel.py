@@ -9,6 +9,7 @@ from traitlets import directional_link
 
 from sipkit.switchboard import Switchboard
 from sipkit.widgets.call_state import CallState
+from sipkit.widgets.cost_state import CostState
 from sipkit.widgets.direct_call_state import DirectCallState
 from sipkit.widgets.host_state import HostState
 from sipkit.widgets.phone_state import PhoneState
@@ -31,7 +32,7 @@ class Panel(VBox):  # type: ignore[misc]  # ipywidgets ships no types
     def __init__(
         self,
         board: Switchboard,
-        state: CallState | DirectCallState | HostState | PhoneState,
+        state: CallState | CostState | DirectCallState | HostState | PhoneState,
         view: AnyWidget,
         buttons: dict[Button | FileUpload, frozenset[str]],
         children: Sequence[Widget],
