@@ -8,7 +8,7 @@ import pytest
 from sipkit import ncco
 from sipkit.errors import SipkitError
 from sipkit.phones import SandboxPhone
-from sipkit.rooms import Caller, CallerState, Room
+from sipkit.rooms import Caller, CallerState, Deed, Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel, HostPanel
 from sipkit.widgets.refresh import stop_all
@@ -67,7 +67,7 @@ def test_the_lobby(board: Switchboard, room: Room) -> None:
     phone.wait_until_heard(lambda heard: heard.level_dbfs > -45, SECONDS)
     assert board.lobby(room) == [caller]
     with ThreadPoolExecutor(2) as hosts:
-        assert sorted(hosts.map(board.admit, [caller, caller])) == [False, True]
+        assert sorted(deed.done for deed in hosts.map(board.admit, [caller, caller])) == [False, True]
     there(board, room, "joined")
     phone.tone(440)
     listener.wait_until_heard(lambda heard: any(abs(tone - 440) < 10 for tone in heard.tones_hz), SECONDS)
@@ -118,7 +118,7 @@ def test_mute_and_remove(board: Switchboard, room: Room) -> None:
     phone.tone(440, 1.0)
     listener.wait_until_heard(lambda heard: any(abs(tone - 440) < 10 for tone in heard.tones_hz), SECONDS)
     assert board.mute(caller)
-    assert board.mute(caller)
+    assert not board.mute(caller)
     assert board.callers(room)[0].muted
     phone.tone(880, 3.0)
     with pytest.raises(SipkitError):
@@ -126,7 +126,8 @@ def test_mute_and_remove(board: Switchboard, room: Room) -> None:
     assert board.remove(caller)
     phone.wait_for("ended", SECONDS)
     there(board, room, "left")
-    assert not board.remove(caller)
+    for deed in (board.remove, board.mute, board.ask_to_unmute, board.lower_hand, board.admit):
+        assert deed(caller) == Deed(done=False, words=f"Phone {caller.masked_number} has left.")
     board.hang_up(room)
 
 
@@ -192,9 +193,9 @@ def test_the_hosts_panel(board: Switchboard, room: Room) -> None:
     (line,) = panel.view.phones
     assert line["number"].startswith("•••")
     press = panel.view._handle_custom_msg
-    press({"do": "admit", "leg": line["leg"]}, [])
-    press({"do": "mute", "leg": line["leg"]}, [])
-    press({"do": "rename", "leg": line["leg"], "name": "Grace"}, [])
+    press({"do": "admit", "phone": line["id"]}, [])
+    press({"do": "mute", "phone": line["id"]}, [])
+    press({"do": "rename", "phone": line["id"], "name": "Grace"}, [])
     board.wait_for(
         lambda: (
             [(each["name"], each["muted"], each["waiting"]) for each in panel.view.phones] == [("Grace", True, False)]
@@ -204,9 +205,9 @@ def test_the_hosts_panel(board: Switchboard, room: Room) -> None:
     )
     panel.lock.click()
     assert board.room("hosted").locked
-    press({"do": "rename", "leg": line["leg"], "name": "\n"}, [])
+    press({"do": "rename", "phone": line["id"], "name": "\n"}, [])
     assert "name" in panel.view.error
-    press({"do": "remove", "leg": line["leg"]}, [])
+    press({"do": "remove", "phone": line["id"]}, [])
     phone.wait_for("ended", SECONDS)
     board.wait_for(lambda: panel.view.phones == [], SECONDS, "an empty list")
     assert call.state.pin not in repr((panel, call, panel.view))

@@ -7,6 +7,7 @@ from sipkit.cloud import Account
 from sipkit.errors import InvitationRefused
 from sipkit.invitations import Seal, path_name
 from sipkit.room_page.calls import RoomCalls
+from sipkit.room_page.hosts import Hosts
 from sipkit.room_page.visits import Refusal, Visit, VisitDesk
 from sipkit.rooms import Room
 from sipkit.settings import Settings
@@ -43,6 +44,7 @@ class Reception:
         self.store = store
         self.account = account
         self.calls = RoomCalls(store, account, public_url, require_end)
+        self.hosts = Hosts(store, account, self.calls.hand)
         self.seal = Seal(store)
         self.desk = VisitDesk(self.seal, store)
         self._settings = settings
