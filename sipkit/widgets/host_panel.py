@@ -3,7 +3,7 @@
 from typing import Any
 
 from anywidget import AnyWidget
-from ipywidgets import Button, HBox
+from ipywidgets import Button, HBox, Layout
 from traitlets import Bool, Dict, Int, List, Unicode
 
 from sipkit.moderation import DEEDS
@@ -66,17 +66,22 @@ class HostPanel(Panel):
             button_style="danger",
             tooltip="End all calls of all rooms and notebooks",
         )
+        row = (self.lock, self.lobby, self.wait_for_host, self.new_pin)
         self.everything.on_click(lambda _button: state.hang_up_everything())
         self.lock.on_click(lambda _button: state.lock(on=not state.locked))
         self.lobby.on_click(lambda _button: state.use_lobby(on=not state.lobby))
         self.wait_for_host.on_click(lambda _button: state.wait_for_host(on=not state.waits_for_host))
         self.new_pin.on_click(lambda _button: state.new_pin())
+        for button in (*row, self.everything):
+            button.layout.width = "auto"  # or their words would be cut off
+        self.everything.layout.align_self = "flex-start"
         view = HostView(room=self.room.name)
         view.on_msg(self._told)
         state.observe(lambda _change: self._name_buttons(), names=["locked", "lobby", "waits_for_host"])
-        row = (self.lock, self.lobby, self.wait_for_host, self.new_pin)
         buttons = {**dict.fromkeys(row, frozenset({"open"})), self.everything: frozenset({"open", "closed"})}
-        super().__init__(board, state, view, buttons, [view, HBox(row), self.everything])
+        super().__init__(
+            board, state, view, buttons, [view, HBox(row, layout=Layout(flex_flow="row wrap")), self.everything]
+        )
         self._name_buttons()
 
     def _told(self, _view: HostView, news: dict[str, str], _buffers: object) -> None:
@@ -90,7 +95,9 @@ class HostPanel(Panel):
     def _name_buttons(self) -> None:
         self.lock.description = "Unlock the room" if self.state.locked else "Lock the room"
         self.lobby.description = "Close the lobby" if self.state.lobby else "Use the lobby"
-        self.wait_for_host.description = "Do not wait" if self.state.waits_for_host else "Wait for the host"
+        self.wait_for_host.description = (
+            "Do not wait for the host" if self.state.waits_for_host else "Wait for the host"
+        )
 
     def _facts(self) -> dict[str, Any]:
         return {"room": self.room.name, "mode": self.state.mode}

@@ -58,7 +58,7 @@ class PhoneLine {
     this.#tell = tell;
     this.#who = this.#add("span", "sipkit-who");
     this.#hand = this.#add("span", "sipkit-mark", "hand raised");
-    this.#talks = this.#add("span", "sipkit-mark", "talking");
+    this.#talks = this.#add("span", "sipkit-mark");
     this.#facts = this.#add("span", "sipkit-what");
     this.#buttons = DEEDS.map(([deed, label]) => this.#button(deed, label));
     this.#naming = this.#add("form", "sipkit-naming");
@@ -84,6 +84,7 @@ class PhoneLine {
     this.#write(this.#facts, factsOf(phone));
     this.#hand.hidden = !phone.hand;
     this.#talks.hidden = !phone.talking;
+    this.#write(this.#talks, phone.muted ? "talking, but muted" : "talking");
     for (const [place, [, label, possible]] of DEEDS.entries()) {
       const button = this.#buttons[place];
       button.hidden = !possible(phone) || !this.#naming.hidden;

@@ -88,8 +88,8 @@ function heardState(state) {
   if (serverTroubled) showError("");
   serverTroubled = false;
   heardCall(state.call, state.unanswered);
-  roster.phones(state.callers);
   hosting?.show(state.hosting);
+  roster.phones(hosting ? state.hosting.phones.filter((phone) => !phone.waiting) : state.callers);
 }
 
 function lostServer(error) {
