@@ -1,7 +1,7 @@
 """What a board offers to see what happens: waiting for a state, and the sandbox's phones, people and trace."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from sipkit.errors import SandboxError
 from sipkit.rooms import Bridge, BridgeState, Caller, Room
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from sipkit.store import Store
 
 T = TypeVar("T")
+
+TALKS: Final = -45.0
+"""Level of a second with speech in it, dBFS; a quiet room is below -60."""
 
 
 class Lookout:
@@ -121,6 +124,14 @@ class Lookout:
         from sipkit.phones import SandboxTrace
 
         return SandboxTrace(self._sandbox())
+
+    def talking(self) -> frozenset[str]:
+        """Return the legs whose party is talking, or was within the last two seconds.
+
+        Raises:
+            SandboxError: Vonage tells nobody.
+        """
+        return frozenset(leg for leg, level in self.trace().levels().items() if level > TALKS)
 
     def _sandbox(self) -> "SandboxInfo":
         from sipkit.sandbox import launcher

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, insert, update
+from sqlalchemy import Connection, Engine, func, insert, or_, update
 
 from sipkit.errors import RoomNotFound
 from sipkit.rooms import Room, checked_name
@@ -107,15 +107,18 @@ class RoomBook(PinBook):
 
         return self.run(DURABLE, work)
 
-    def set_room(self, room: Room, **wishes: bool | str | float | None) -> None:
-        """Keep what a host decides about an open room.
+    def set_room(self, room: Room, **wishes: bool | str | float | None) -> bool:
+        """Keep what a host decides about an open room; False if it was so already.
 
         Args:
             room: The room.
             **wishes: ``lobby``, ``locked``, ``waits_for_host``, ``language`` or ``budget``.
         """
         here = open_rooms(self.environment) & (rooms.c.id == room.id)
-        self.run(DURABLE, lambda conn: conn.execute(update(rooms).where(here).values(**wishes)))
+        new = or_(*(_differs(name, wish) for name, wish in wishes.items()))
+        return self.run(
+            DURABLE, lambda conn: conn.execute(update(rooms).where(here, new).values(**wishes)).rowcount > 0
+        )
 
     def close_room(self, name: str) -> bool:
         """Close the room: its name and its PINs are free again. False if it was not open.
@@ -141,3 +144,10 @@ class RoomBook(PinBook):
             return None if row is None else as_room(row)
 
         return self.run(READ, work)
+
+
+def _differs(name: str, wish: bool | str | float | None) -> Condition:
+    """What is true of a room that has something else there; NULL, which nobody has ever set, is no or empty."""
+    if isinstance(wish, bool | str):
+        return func.coalesce(rooms.c[name], type(wish)()) != wish
+    return rooms.c[name].is_distinct_from(wish)
