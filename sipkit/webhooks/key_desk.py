@@ -36,6 +36,7 @@ class KeyDesk:
         if not keys or caller is None or caller.room_id is None or caller.state != "joined":
             return []
         deed = self._store.keyed(call.leg_uuid, keys, at, self._keypad.find)
+        caller = self._store.caller(call.leg_uuid) or caller  # as other keys of it left it, which another worker took
         match deed:
             case None:
                 return []
