@@ -9,8 +9,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, true, update
 
 from sipkit.rooms import CALLER_STATES, Caller, CallerState, Pin, Room
+from sipkit.store.bridge_book import end_bridges
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_caller, caller_row, caller_row_made, one
+from sipkit.store.rows import Condition, as_caller, bridge_row, caller_row, caller_row_made, one
 from sipkit.store.schema import QUICK, READ, bridges, callers
 
 NEWS_WITHIN: Final = 10.0
@@ -40,25 +41,25 @@ class CallerBook(Database):
         Returns:
             The caller as it is now.
         """
+        news: dict[str, Any] = {}
+        if room_id is not None:
+            news["room_id"] = room_id
+        if pin is not None:
+            news |= {"pin_id": pin.id, "name": pin.name, "host": pin.kind == "host"}
+        return self.run(QUICK, lambda conn: self._seen(conn, leg_uuid, number, state, news))
 
-        def work(conn: Connection) -> Caller:
-            row = caller_row_made(conn, self.environment, leg_uuid)
-            news: dict[str, Any] = {}
-            if number and not row["number"]:
-                news["number"] = number
-            if room_id is not None:
-                news["room_id"] = room_id
-            if pin is not None:
-                news |= {"pin_id": pin.id, "name": pin.name, "host": pin.kind == "host"}
-            if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
-                news["state"] = state
-                if state in {"waiting", "joined", "left"}:
-                    news[f"{state}_at"] = self.now(conn)
-            if news:
-                conn.execute(update(callers).where(callers.c.id == row["id"]).values(**news))
-            return as_caller(one(caller_row(conn, self.environment, leg_uuid)))
-
-        return self.run(QUICK, work)
+    def _seen(self, conn: Connection, leg_uuid: str, number: str, state: CallerState, news: dict[str, Any]) -> Caller:
+        row = caller_row_made(conn, self.environment, leg_uuid)
+        news = dict(news)
+        if number and not row["number"]:
+            news["number"] = number
+        if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
+            news["state"] = state
+            if state in {"waiting", "joined", "left"}:
+                news[f"{state}_at"] = self.now(conn)
+        if news:
+            conn.execute(update(callers).where(callers.c.id == row["id"]).values(**news))
+        return as_caller(one(caller_row(conn, self.environment, leg_uuid)))
 
     def admit_caller(self, leg_uuid: str) -> bool:
         """Keep that a host lets a waiting phone in; False if it does not wait (any more): another one was quicker."""
@@ -136,13 +137,32 @@ class CallerBook(Database):
         return self.run(READ, lambda conn: list(conn.scalars(select(callers.c.leg_uuid).where(here))))
 
     def joined(self, room_id: int) -> int:
-        """Return how many phones are on record as being in a room's conversation."""
+        """Return how many phones are on record as being in a room's conversation.
+
+        Whoever counts within `whole`, to let one more in, is the only one who does until that ends.
+        """
         query = select(func.count()).where(callers.c.room_id == room_id, callers.c.state == "joined")
-        return self.run(READ, lambda conn: int(conn.scalar(query) or 0))
+
+        def work(conn: Connection) -> int:
+            self.queue(conn, f"seats {room_id}")
+            return int(conn.scalar(query) or 0)
+
+        return self.run(READ, work)
 
     def caller_left(self, leg_uuid: str) -> Caller:
-        """Keep that the leg is gone, even if nothing else was ever heard of it."""
-        return self.caller_seen(leg_uuid, "", "left")
+        """Keep that the leg is gone, even if nothing else was ever heard of it.
+
+        If it has just become a bridge's leg, that bridge is gone: the news and its answer came in together.
+        """
+
+        def work(conn: Connection) -> Caller:
+            self.queue(conn, f"leg {leg_uuid}")
+            bridge = bridge_row(conn, self.environment, bridges.c.leg_uuid == leg_uuid)
+            if bridge is not None:
+                end_bridges(conn, bridges.c.id == bridge["id"], "the phone side hung up", self.now(conn))
+            return self._seen(conn, leg_uuid, "", "left", {})
+
+        return self.run(QUICK, work)
 
     def caller(self, leg_uuid: str) -> Caller | None:
         """Return what is known of a leg, or None."""

@@ -13,10 +13,11 @@ from sipkit.prices import Kind
 from sipkit.store.schema import bridges, charges
 
 
-def charge_row(conn: Connection, environment: str, kind: Kind, leg: str) -> RowMapping | None:
-    """Return the row, or None."""
+def charge_row(conn: Connection, environment: str, kind: Kind, leg: str, *, held: bool = False) -> RowMapping | None:
+    """Return the row, or None; held until the transaction ends, if that is asked."""
     here = (charges.c.environment == environment) & (charges.c.kind == kind) & (charges.c.leg == leg)
-    return conn.execute(select(charges).where(here)).mappings().first()
+    query = select(charges).where(here)
+    return conn.execute(query.with_for_update() if held else query).mappings().first()
 
 
 def begin_charge(conn: Connection, whose: Mapping[Any, Any], kind: Kind, leg: str, now: float) -> None:

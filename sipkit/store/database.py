@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
+from sipkit.store import postgresql
 from sipkit.store.clock import Clock, ticks
 from sipkit.store.schema import DURABLE, READ
 
@@ -53,6 +54,15 @@ class Database:
         """
         return self._ahead + ticks()
 
+    def queue(self, conn: Connection, what: str) -> None:
+        """Let one transaction at a time go on from here, of all that queue for the same thing, until each has ended.
+
+        For what is decided by a look at rows that may not be there yet, so that no row can be held. SQLite's writers
+        queue anyway; PostgreSQL is asked for an advisory lock.
+        """
+        if self._engine.dialect.name == "postgresql":
+            conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{self.environment} {what}", 0))))
+
     def settle_clock(self, conn: Connection) -> None:
         """Begin the store's time, or join it, and look at it once."""
         self._clock.settle(conn)
@@ -86,10 +96,12 @@ class Database:
                         conn.execution_options(access=access)
                         with conn.begin():
                             return work(conn)
-                except IntegrityError as error:
+                except DBAPIError as error:
+                    if not isinstance(error, IntegrityError) and not postgresql.is_race(error):
+                        raise
                     refusal = error
         except SQLAlchemyError as error:
-            raise StoreError(f"The store does not work: {_words(error)}.") from None
+            raise self._failure(error) from None
         raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
 
     def whole(self, access: str, work: Callable[[Connection], T]) -> T:
@@ -112,6 +124,11 @@ class Database:
                 self._here.now = None
 
         return self.run(access, joined)
+
+    def _failure(self, error: SQLAlchemyError) -> StoreError:
+        if self._engine.dialect.name == "postgresql":
+            return postgresql.failure(error)
+        return StoreError(f"The store does not work: {_words(error)}.")
 
 
 def _words(error: SQLAlchemyError) -> str:

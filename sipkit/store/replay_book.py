@@ -69,7 +69,7 @@ class ReplayBook(Database):
             lapsed = (replays.c.environment == self.environment) & (replays.c.received_at < now - KEPT_SECONDS)
             # Before the work: where several may write at once, as in PostgreSQL, the others wait at this key for us.
             # A row without an answer was left by a version of this kit that wrote it in a transaction of its own.
-            conn.execute(delete(replays).where(lapsed | here))
+            conn.execute(delete(replays).where(lapsed | (here & replays.c.status.is_(None))))
             conn.execute(insert(replays).values(environment=self.environment, jti=jti, hash=digest, received_at=now))
             answer = work()
             conn.execute(update(replays).where(here).values(status=answer.status, body=answer.body))

@@ -46,7 +46,7 @@ class RoomBook(PinBook):
             nonlocal attempts
             attempts += 1
             now = self.now(conn)
-            row = room_row(conn, self.environment, named, now)
+            row = room_row(conn, self.environment, named, now, held=True)
             if row is None:
                 values = {"environment": self.environment, "name": name, "open_name": name}
                 conn.execute(insert(rooms).values(**values, session_id=session_id, opened_at=now))
@@ -95,7 +95,7 @@ class RoomBook(PinBook):
 
         def work(conn: Connection) -> Room:
             now = self.now(conn)
-            row = room_row(conn, self.environment, named, now)
+            row = room_row(conn, self.environment, named, now, held=True)
             if row is None:
                 raise RoomNotFound(f"There is no open room {name!r}.")
             if row["session_id"] == old_session_id:
@@ -129,7 +129,7 @@ class RoomBook(PinBook):
 
         def work(conn: Connection) -> bool:
             now = self.now(conn)
-            row = room_row(conn, self.environment, named, now)
+            row = room_row(conn, self.environment, named, now, held=True)
             if row is None:
                 return False
             void_pins(conn, pins.c.room_id == row["id"], now)

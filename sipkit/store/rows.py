@@ -35,26 +35,48 @@ def rooms_at(now: float) -> Select[Any]:
     return select(rooms, pins.c.open_pin, pins.c.expires_at).select_from(joined).order_by(rooms.c.id)
 
 
-def room_row(conn: Connection, environment: str, condition: Condition, now: float) -> RowMapping | None:
-    """Return the open room that meets the condition, or None."""
+def room_row(
+    conn: Connection, environment: str, condition: Condition, now: float, *, held: bool = False
+) -> RowMapping | None:
+    """Return the open room that meets the condition, or None.
+
+    Args:
+        conn: The transaction.
+        environment: Whose rooms are seen.
+        condition: Which room.
+        now: The store's time.
+        held: Whether all who hold it, too, shall wait until the transaction ends.
+    """
+    if held:
+        hold_rooms(conn, open_rooms(environment) & condition)
     return conn.execute(rooms_at(now).where(open_rooms(environment), condition)).mappings().first()
 
 
-def bridge_row(conn: Connection, environment: str, condition: Condition) -> RowMapping | None:
-    """Return the latest bridge that meets the condition, or None."""
-    query = select(bridges).where(bridges.c.environment == environment, condition)
-    return conn.execute(query.order_by(bridges.c.id.desc())).mappings().first()
+def hold_rooms(conn: Connection, condition: Condition) -> None:
+    """Let all others wait who want to hold these rooms, until the transaction ends.
+
+    A statement of its own: the next one sees what those have written who were waited for. `key_share` lets those pass
+    who only add a row that names the room, such as an entry of the timeline.
+    """
+    held = select(rooms.c.id).where(condition).order_by(rooms.c.id)
+    conn.execute(held.with_for_update(key_share=True))
 
 
-def caller_row(conn: Connection, environment: str, leg_uuid: str) -> RowMapping | None:
-    """Return what is known of a leg, or None."""
+def bridge_row(conn: Connection, environment: str, condition: Condition, *, held: bool = False) -> RowMapping | None:
+    """Return the latest bridge that meets the condition, or None; held until the transaction ends, if that is asked."""
+    query = select(bridges).where(bridges.c.environment == environment, condition).order_by(bridges.c.id.desc())
+    return conn.execute(query.with_for_update() if held else query).mappings().first()
+
+
+def caller_row(conn: Connection, environment: str, leg_uuid: str, *, held: bool = False) -> RowMapping | None:
+    """Return what is known of a leg, or None; held until the transaction ends, if that is asked."""
     query = select(callers).where(callers.c.environment == environment, callers.c.leg_uuid == leg_uuid)
-    return conn.execute(query).mappings().first()
+    return conn.execute(query.with_for_update() if held else query).mappings().first()
 
 
 def caller_row_made(conn: Connection, environment: str, leg_uuid: str) -> RowMapping:
-    """Return what is known of a leg; make its row at the first news of it."""
-    row = caller_row(conn, environment, leg_uuid)
+    """Return what is known of a leg, held until the transaction ends; make its row at the first news of it."""
+    row = caller_row(conn, environment, leg_uuid, held=True)
     if row is None:
         values = {"environment": environment, "leg_uuid": leg_uuid, "number": "", "state": "calling"}
         conn.execute(insert(callers).values(**values, wrong_tries=0, silent_tries=0))

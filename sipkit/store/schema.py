@@ -1,4 +1,4 @@
-"""The store's tables, and the one place that knows about SQLite.
+"""The store's tables, and the one place that knows about SQLite; `postgresql` is the other database's.
 
 The rules that must hold however many processes write at once are constraints of the database:
 one open room per name, one open room per PIN, one living bridge per room, one living direct call per room
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
-    URL,
     Boolean,
     Column,
     Connection,
@@ -38,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sipkit.errors import StoreError
+from sipkit.store import postgresql
 
 SCHEMA_VERSION: Final = "5"
 """2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
@@ -255,25 +255,26 @@ def open_engine(url: str) -> Engine:
         StoreError: If the URL or the folder cannot be used. The text never holds the URL, which may
             hold a password.
     """
-    fix = "Remove SIPKIT_STORE_URL to use a file in the data folder, or correct it."
+    fix = "Remove SIPKIT_STORE to use a file in the data folder, or correct it."
     try:
         parsed = make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite"
         # Parameters of a statement are PINs and numbers; they have no business in an error's text.
-        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=_patience(parsed))
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        if postgresql.is_postgresql(parsed):
+            limits = postgresql.patience(parsed, BUSY_SECONDS)
+            # A server that was restarted meanwhile is noticed, and connected to anew, when a connection is taken.
+            return create_engine(
+                postgresql.with_driver(parsed), hide_parameters=True, pool_pre_ping=True, connect_args=limits
+            )
+        engine = create_engine(parsed, hide_parameters=True)
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise StoreError(f"The store's URL cannot be used ({type(error).__name__}).", fix) from None
-    if sqlite:
-        if parsed.database in {None, "", ":memory:"}:
-            raise StoreError("The store must be a file: the webhook server reads it too.", fix)
-        _make_private_file(Path(str(parsed.database)))
-        _teach_sqlite(engine)
+    if engine.dialect.name != "sqlite":
+        raise StoreError("The store is a SQLite file or a PostgreSQL database.", fix)
+    if parsed.database in {None, "", ":memory:"}:
+        raise StoreError("The store must be a file: the webhook server reads it too.", fix)
+    _make_private_file(Path(str(parsed.database)))
+    _teach_sqlite(engine)
     return engine
-
-
-def _patience(url: URL) -> dict[str, str]:
-    """What makes PostgreSQL, too, give a wait for another one's write up; SQLite is told in `_teach_sqlite`."""
-    return {"options": f"-c lock_timeout={int(BUSY_SECONDS * 1000)}"} if url.get_backend_name() == "postgresql" else {}
 
 
 def _make_private_file(path: Path) -> None:
