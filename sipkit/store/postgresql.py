@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from sipkit.errors import StoreError
 
@@ -74,13 +74,8 @@ def is_race(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _RACES
 
 
-def failure(error: SQLAlchemyError) -> StoreError:
-    """Return what a failure of PostgreSQL means. Its own text names hosts and users, and may quote values."""
-    cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlstate", None) is not None:
-        # The first line only: the second one quotes the values.
-        return StoreError(f"The store does not work: {str(cause).partition(chr(10))[0]}.", _SERVER_FIX)
-    text = str(cause)
+def refusal(text: str) -> StoreError:
+    """Return what it means that no connection came about, or that one broke; libpq's text names hosts and users."""
     for sign, (says, fix) in _REFUSALS.items():
         if sign in text:
             return StoreError(f"The store's database server {says}.", fix)
