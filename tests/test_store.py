@@ -507,7 +507,7 @@ def test_processes_race_for_one_bridge(url: str, store: Store, room: Room, write
     for each in writers:
         each.go()
     won = [line for each in writers for line in each.lines() if line != "done"]
-    assert len(won) >= 20
+    assert len(won) >= len(writers)
     assert len(set(won)) == len(won)
     assert store.living_bridge(room) is None
 

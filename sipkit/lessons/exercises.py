@@ -41,6 +41,11 @@ QUESTIONS: Final = {
         why="the other browser's and the bridge's. Nobody subscribes to their own.",
         hint="each browser publishes one stream, the bridge one. Whose do you not need to hear?",
     ),
+    "bill": Question(
+        right=8,
+        why="three for the bridge, one for each phone, one for each browser.",
+        hint="step 6 had a bridge and a phone. What does one more phone add, and what a browser?",
+    ),
 }
 
 
@@ -59,7 +64,7 @@ def answer(question: str, given: int | None) -> Verdict:
     """Check an answer.
 
     Args:
-        question: `connections` or `streams`.
+        question: A key of `QUESTIONS`.
         given: The answer; None is the exercise as it was handed out.
 
     Raises:

@@ -24,7 +24,7 @@ MODES = {
     "sandbox": "Mode: sandbox. Vonage is played on this machine; nothing costs money.",
     "live": "Mode: live. Vonage answers, and calls are billed to your account.",
 }
-ROOMS = ("check your setup", "standup", "retrospective", "town hall", "studio", "farewell")
+ROOMS = ("check your setup", "standup", "retrospective", "town hall", "studio", "classroom", "farewell")
 """The rooms the lessons open."""
 QUIET_SECONDS = 15.0
 """How long the last legs may take to be gone after a hang-up."""
