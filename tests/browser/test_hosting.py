@@ -7,6 +7,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import HostPanel
+from sipkit.widgets.host_panel import HostView
+from sipkit.widgets.host_state import WHY_NO_TALKING
 from tests.browser.test_room_use import PHONE_SCREEN, assert_fits
 from tests.standins.browser import Pages, ServePages, keep_picture
 from tests.standins.panel_page import DARK, show
@@ -93,6 +95,14 @@ def test_two_hosts_and_a_phone(hall: Switchboard, new_page: Pages, serve_pages: 
     assert requests_to(hall, caller) == ["transfer", "mute", "talk", "hangup"]
     assert new_page.complaints == []
     board.close()
+
+
+def test_live_the_panel_says_why_nobody_talks(new_page: Pages, serve_pages: ServePages) -> None:
+    """Without the sandbox, words stand where the marks would be, and a tooltip has the reason."""
+    page = new_page()
+    show(page, HostView(room="live", mode="live", why_no_talking=WHY_NO_TALKING), serve_pages)
+    expect(page.get_by_text("Who talks is not shown.")).to_have_attribute("title", WHY_NO_TALKING)
+    expect(page.get_by_text("live: calls are billed")).to_be_visible()
 
 
 def test_the_list_fits_a_phones_screen(hall: Switchboard, new_page: Pages) -> None:
