@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, create_engine, inspect, update
 from sipkit.errors import StoreError
 from sipkit.rooms import Room
 from sipkit.store import Store
+from sipkit.store.caller_book import A_MOMENT
 from sipkit.store.schema import DURABLE, bridges, facts
 
 ENVIRONMENT = "sandbox:KEY"
@@ -83,6 +84,37 @@ def test_a_call_that_ends_takes_nobody_along(store: Store, room: Room, monkeypat
     store.caller_seen("leg", NUMBER, "joined", room.id)
     assert store.end_bridge(call.id, "hung up")
     assert [caller.state for caller in store.callers(room)] == ["joined"]
+
+
+def test_a_hosts_deed_is_claimed_once(store: Store, room: Room) -> None:
+    """Of many who want the same of a phone at once one may; taken back, or a moment later, somebody may again."""
+    store.caller_seen("leg", "12025550123", "waiting", room.id)
+
+    def claims(claim: Callable[[str], bool]) -> int:
+        with ThreadPoolExecutor(8) as hosts:
+            return sum(hosts.map(claim, ["leg"] * 8))
+
+    def ask(leg: str) -> bool:
+        return store.ask_unmute(leg, on=True)
+
+    assert (claims(store.mute_caller), claims(ask)) == (0, 0)  # nobody hears a phone that waits
+    assert claims(store.admit_caller) == 1
+    assert claims(ask) == 0  # it is not muted
+    assert claims(store.mute_caller) == 1
+    assert claims(ask) == 1
+    store.ask_unmute("leg", on=False)
+    assert (claims(ask), claims(store.remove_caller)) == (1, 1)
+    store.advance_clock(A_MOMENT + 1)
+    assert (claims(ask), claims(store.remove_caller)) == (1, 1)
+    store.set_caller("leg", removed_at=None)
+    assert claims(store.remove_caller) == 1
+    assert claims(lambda leg: store.set_hand(leg, up=True)) == 1
+    assert claims(lambda leg: store.set_hand(leg, up=False)) == 1
+    store.caller_left("leg")
+    store.set_caller("leg", removed_at=None, muted=False)
+    assert [claims(claim) for claim in (store.admit_caller, store.mute_caller, ask, store.remove_caller)] == [0] * 4
+    with ThreadPoolExecutor(8) as hosts:
+        assert sum(hosts.map(lambda _host: store.set_room(room, locked=True), range(8))) == 1
 
 
 def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, store_url: str) -> None:

@@ -20,7 +20,11 @@ function render({ model, el }) {
   const count = add(box, "p", "sipkit-count");
   const counted = add(count, "span", "");
   const why = model.get("why_no_talking");
-  if (why) add(count, "abbr", "sipkit-silence", "who talks is not shown").title = why;
+  if (why) {
+    const silence = add(count, "span", "sipkit-silence", "Who talks is not shown.");
+    silence.title = why;
+    silence.setAttribute("aria-description", why);
+  }
   const list = add(box, "ul", "sipkit-phones");
   list.setAttribute("aria-label", "Phones");
   const word = add(box, "p", "sipkit-word");

@@ -7,6 +7,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import HostPanel
+from sipkit.widgets.host_panel import HostView
+from sipkit.widgets.host_state import WHY_NO_TALKING
 from tests.browser.test_room_use import PHONE_SCREEN, assert_fits
 from tests.standins.browser import Pages, ServePages, keep_picture
 from tests.standins.panel_page import DARK, show
@@ -41,7 +43,7 @@ def expect_line(page: Page, *words: str) -> None:
 
 
 def test_two_hosts_and_a_phone(hall: Switchboard, new_page: Pages, serve_pages: ServePages) -> None:
-    """A phone waits, is admitted, muted, asked, renamed and removed; what one host does the other one sees."""
+    """A phone waits, is admitted, muted, asked, renamed and removed, and presses its keys; both hosts see all of it."""
     room = hall.open_room("two hosts")
     board = HostPanel(hall, room)
     panel = new_page(viewport={"width": 640, "height": 480}, color_scheme="dark")
@@ -69,7 +71,7 @@ def test_two_hosts_and_a_phone(hall: Switchboard, new_page: Pages, serve_pages: 
 
     press(page, "Rename")
     page.keyboard.type("Grace")
-    hall._store.set_hand(caller.leg_uuid, up=True)
+    phone.keys("*9")
     expect_mark(page, "hand raised")
     expect(page.get_by_label("New name of phone •••0123")).to_have_value("Grace")  # whatever happened meanwhile
     page.keyboard.press("Enter")
@@ -84,15 +86,29 @@ def test_two_hosts_and_a_phone(hall: Switchboard, new_page: Pages, serve_pages: 
     press(panel, "Lower hand")
     expect(line(page).get_by_text("hand raised")).to_be_hidden(timeout=SOON_MS)
 
+    phone.keys("*6")
+    for each in (panel, page):
+        expect(line(each).get_by_text("muted")).to_have_count(0, timeout=SOON_MS)
+        expect(line(each).get_by_role("button", name="Mute: Grace", exact=True)).to_be_visible(timeout=SOON_MS)
+
     line(page).get_by_role("button", name="Remove").focus()
     page.keyboard.press("Enter")
     phone.wait_for("ended", SECONDS)
     for each in (panel, page):
         expect(line(each)).to_have_count(0, timeout=SOON_MS)
         expect(each.get_by_text("No phone is here.")).to_be_visible()
-    assert requests_to(hall, caller) == ["transfer", "mute", "talk", "hangup"]
+    asked = requests_to(hall, caller)
+    assert [asked.count(what) for what in ("transfer", "mute", "unmute", "hangup")] == [1, 1, 1, 1]
     assert new_page.complaints == []
     board.close()
+
+
+def test_live_the_panel_says_why_nobody_talks(new_page: Pages, serve_pages: ServePages) -> None:
+    """Without the sandbox, words stand where the marks would be, and a tooltip has the reason."""
+    page = new_page()
+    show(page, HostView(room="live", mode="live", why_no_talking=WHY_NO_TALKING), serve_pages)
+    expect(page.get_by_text("Who talks is not shown.")).to_have_attribute("title", WHY_NO_TALKING)
+    expect(page.get_by_text("live: calls are billed")).to_be_visible()
 
 
 def test_the_list_fits_a_phones_screen(hall: Switchboard, new_page: Pages) -> None:

@@ -8,11 +8,12 @@ from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
+from sipkit.moderation import DEEDS
 from tests.standins.odd_callbacks import METHODS, TEXTS, TYPES, VALUES
 from tests.standins.room_visitor import CONFIG, path_of
 from tests.standins.shot import Reply, Shot
 
-FIELDS = ("ticket", "name", "leg", "caller", "id", "on", "digits", "number", "locked", "language", "")
+FIELDS = ("ticket", "name", "leg", "id", "on", "digits", "number", "locked", "lobby", "waits_for_host", "language", "")
 ADDRESSES = ("{0}/", "/{0}", "{0}%2f", "{0}%00", "{0}/..", "{0}x", "{0}?invitation=x", "{0};x", "{0}\xff", "{0}#")
 
 
@@ -64,7 +65,7 @@ class OddPages:
         body = self._body(page) if method == "POST" else b""
         if random.random() < 0.04:
             method = pick(METHODS)
-        target = self._address(page.path + action)
+        target = self._address(page.path + self._filled(action, page))
         return Shot(f"room {method} {action}", method, target, headers, body, random.random() < 0.1, allowed=True)
 
     def learn(self, shot: Shot, reply: Reply) -> None:
@@ -88,6 +89,14 @@ class OddPages:
         text = json.dumps(body).encode()
         odd = (b"", b"[]", b"null", text[:-1], text.decode().encode("utf-16"), b"[" * 20_000, b"x" * 70_000, b"\xff")
         return text if random.random() < 0.85 else pick(odd)
+
+    def _filled(self, action: str, page: Opened) -> str:
+        """An action's address: of a phone that is known or made up, and of a deed, of which there may be none."""
+        pick = self._random.choice
+        phone = (
+            pick(page.legs) if page.legs and self._random.random() < 0.9 else pick(("0" * 12, "..", "%00", "x" * 500))
+        )
+        return action.replace("<phone>", phone).replace("<deed>", pick((*DEEDS, "rename", "unmute", "%2f")))
 
     def _address(self, path: str) -> str:
         return path if self._random.random() < 0.95 else self._random.choice(ADDRESSES).replace("{0}", path)
