@@ -159,10 +159,10 @@ def _row(kind: Kind, row: Any) -> Price:
     if not isinstance(row, dict):
         raise ValueError(f"[{kind}] must be a section")  # noqa: TRY004 - all of this is the file's fault
     amount, currency = row.get("price"), row.get("currency")
-    if not isinstance(amount, Decimal | int) or isinstance(amount, bool):
-        amount = Decimal(-1)
-    if not math.isfinite(amount) or not 0 <= amount <= HIGHEST:
-        raise ValueError(f"[{kind}] needs a price of 0 or more, such as 0.0045")
+    if not isinstance(amount, Decimal | int) or isinstance(amount, bool) or not Decimal(amount).is_finite():
+        raise ValueError(f"[{kind}] needs a price, such as 0.0045")
+    if not 0 <= amount <= HIGHEST:
+        raise ValueError(f"[{kind}] needs a price from 0 to {HIGHEST}")
     if not isinstance(currency, str) or not re.fullmatch(r"[A-Z]{3}", currency):
         raise ValueError(f"[{kind}] needs a currency of three capitals, such as EUR")
     source, seen = str(row.get("source", "PRICE_TABLE")), str(row.get("seen", ""))
