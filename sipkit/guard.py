@@ -8,7 +8,8 @@ A bridge is billed while it lives, so it has a *lease*: what was seen of it, and
     budget       its room has cost what it may
     kernel-gone  the process that dialled it has ended, and no other is there to hang it up
 
-A minute before (kernel-gone aside) whoever is there is warned.
+A minute before (kernel-gone aside) whoever is there is warned. A budget may be used up all of a sudden, when many come
+at once; then the call lasts until the next look after the warning.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ Rule = Literal["no-browser", "nobody", "longest", "budget", "kernel-gone"]
 
 WARN_BEFORE: Final = 60.0
 """Seconds before the end at which it is announced."""
+
+LAST_WORD: Final = 5.0
+"""Seconds that a call lasts after a warning that comes late."""
 
 WORDS: Final[dict[Rule, str]] = {
     "no-browser": "nobody has been in the session with a browser for too long",
@@ -103,5 +107,6 @@ def decide(
         return None
     rule = min(left, key=left.__getitem__)
     if left[rule] <= 0:
-        return HangUpFor(rule)
+        late = rule == "budget" and lease.warned_for != rule
+        return WarnOf(rule, LAST_WORD) if late else HangUpFor(rule)
     return WarnOf(rule, left[rule]) if left[rule] <= WARN_BEFORE and lease.warned_for != rule else None

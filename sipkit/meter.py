@@ -4,7 +4,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sipkit import prices
 from sipkit.costs import Costs, in_words
 from sipkit.errors import BudgetSpent, SettingsError
 
@@ -65,20 +64,13 @@ class Meter:
         self._store.record("budget", text, room.id)
 
     def _require_budget(self, room: "Room") -> None:
-        """Place no call that would be hung up at once.
-
-        Raises:
-            BudgetSpent: The room has cost what it may.
-        """
-        if budget_left(self._store, self._settings, room) == 0:
-            spent = in_words(read(self._store, self._settings, room).total)
-            raise BudgetSpent(f"Room {room.name!r} has cost {spent}, and its budget is used up.")
+        require_budget(self._store, self._settings, room)
 
 
 def read(store: "Store", settings: "Settings", room: "Room | None" = None) -> Costs:
     """Return what a room, or all of them, have cost until now."""
     charges, now = store.charges(room)
-    return Costs.of(charges, prices.table(settings.price_table), now)
+    return Costs.of(charges, settings.prices, now)
 
 
 def budget_of(settings: "Settings", room: "Room") -> float:
@@ -90,6 +82,17 @@ def budget_left(store: "Store", settings: "Settings", room: "Room") -> float | N
     """Return for how many seconds a room's budget lasts as things go; None: for ever."""
     budget = Decimal(str(budget_of(settings, room)))
     return read(store, settings, room).seconds_left(budget) if budget else None
+
+
+def require_budget(store: "Store", settings: "Settings", room: "Room") -> None:
+    """Let no call be placed that would be hung up at once.
+
+    Raises:
+        BudgetSpent: The room has cost what it may.
+    """
+    if budget_left(store, settings, room) == 0:
+        spent = in_words(read(store, settings, room).total)
+        raise BudgetSpent(f"Room {room.name!r} has cost {spent}, and its budget is used up.")
 
 
 def tell(store: "Store", settings: "Settings", bridge: "Bridge") -> None:

@@ -1,4 +1,4 @@
-"""What the platform charges: list prices, each with where it stands and when it was seen. Pure, but for one file.
+"""What the platform charges: list prices, each with where it stands and when it was seen. Pure, no I/O.
 
 Vonage's pricing pages show their figures to a browser only, and other figures to other customers, so each row says
 how good it is. `PRICE_TABLE` in `.env` names a TOML file that replaces rows:
@@ -18,12 +18,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
-
-from sipkit.errors import SettingsError
 
 HIGHEST: Final = 1000
 """A price above is a slip of the pen."""
@@ -118,28 +114,8 @@ LISTED: Final[Table] = MappingProxyType(
 )
 
 
-@lru_cache
-def table(path: Path | None = None) -> Table:
-    """Return the price table. A file is read once in a process, as settings are.
-
-    Args:
-        path: The file that replaces rows of it; None: none is.
-
-    Raises:
-        SettingsError: The file cannot be read, or is no such table.
-    """
-    if path is None:
-        return LISTED
-    try:
-        return MappingProxyType({**LISTED, **read(path.read_text("utf-8"))})
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"PRICE_TABLE: the file cannot be read ({type(error).__name__}).") from None
-    except ValueError as error:
-        raise SettingsError(f"PRICE_TABLE: {error}.") from None
-
-
-def read(text: str) -> dict[Kind, Price]:
-    """Read the rows of a TOML text.
+def table(text: str) -> Table:
+    """Return the table with the rows of a TOML text in place of the listed ones.
 
     Raises:
         ValueError: It is no such table; the text says what is wrong.
@@ -152,17 +128,17 @@ def read(text: str) -> dict[Kind, Price]:
     strange = sorted(rows.keys() - set(kinds))
     if strange:
         raise ValueError(f"there is no price of {strange[0]!r}; there are {', '.join(kinds)}")
-    return {kind: _row(kind, rows[kind]) for kind in kinds if kind in rows}
+    return MappingProxyType({**LISTED, **{kind: _row(kind, rows[kind]) for kind in kinds if kind in rows}})
 
 
 def _row(kind: Kind, row: Any) -> Price:
     if not isinstance(row, dict):
         raise ValueError(f"[{kind}] must be a section")  # noqa: TRY004 - all of this is the file's fault
     amount, currency = row.get("price"), row.get("currency")
-    if not isinstance(amount, Decimal | int) or isinstance(amount, bool):
-        amount = Decimal(-1)
-    if not math.isfinite(amount) or not 0 <= amount <= HIGHEST:
-        raise ValueError(f"[{kind}] needs a price of 0 or more, such as 0.0045")
+    if not isinstance(amount, Decimal | int) or isinstance(amount, bool) or not Decimal(amount).is_finite():
+        raise ValueError(f"[{kind}] needs a price, such as 0.0045")
+    if not 0 <= amount <= HIGHEST:
+        raise ValueError(f"[{kind}] needs a price from 0 to {HIGHEST}")
     if not isinstance(currency, str) or not re.fullmatch(r"[A-Z]{3}", currency):
         raise ValueError(f"[{kind}] needs a currency of three capitals, such as EUR")
     source, seen = str(row.get("source", "PRICE_TABLE")), str(row.get("seen", ""))

@@ -5,6 +5,7 @@ A `ValueError` says the rule and never the value: it ends in an error that may b
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,7 +14,6 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from sipkit import prices
-from sipkit.errors import SettingsError
 
 PEM_MARK = "-----BEGIN "
 
@@ -92,6 +92,23 @@ def existing_file(value: Path, folder: Path) -> Path:
     return path
 
 
+@lru_cache
+def prices_in(path: Path | None) -> prices.Table:
+    """Return the price table with a file's rows in it; it is read once in a process.
+
+    Raises:
+        ValueError: It cannot be read, or is no such table.
+    """
+    if path is None:
+        return prices.LISTED
+    try:
+        return prices.table(path.read_text("utf-8"))
+    except OSError:
+        raise ValueError("must be a file that can be read") from None
+    except UnicodeDecodeError:
+        raise ValueError("must be a text in UTF-8") from None
+
+
 def private_key(value: str, folder: Path) -> str:
     r"""Return an RSA private key as PKCS #8 PEM, the one form Vonage's SDK knows as a key.
 
@@ -145,11 +162,7 @@ def _file(value: Path | None, info: ValidationInfo) -> Path | None:
 
 def _price_table(value: Path | None, info: ValidationInfo) -> Path | None:
     path = _file(value, info)
-    if path is not None:
-        try:
-            prices.table(path)
-        except SettingsError as error:
-            raise ValueError(error.message.removeprefix("PRICE_TABLE: ")) from None
+    prices_in(path)
     return path
 
 

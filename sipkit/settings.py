@@ -25,6 +25,7 @@ from sipkit import setting_forms as forms
 from sipkit.errors import MissingCredential, SettingsError
 from sipkit.phone_settings import PhoneSettings
 from sipkit.pins import DEFAULT_LENGTH, MAX_LENGTH, MIN_LENGTH
+from sipkit.prices import Table
 
 Mode = Literal["sandbox", "live"]
 VideoEnvironment = Literal["opentok", "unified"]
@@ -200,6 +201,11 @@ class Settings(PhoneSettings):
     def unsigned_webhooks_allowed(self) -> bool:
         """True if the settings let anybody call the webhooks, in so many words."""
         return (self.allow_unsigned_webhooks or "").strip(" .").casefold() == ANYBODY
+
+    @property
+    def prices(self) -> Table:
+        """The price table: the rows of PRICE_TABLE, and those of `sipkit.prices` that it lacks."""
+        return forms.prices_in(self.price_table)
 
     @property
     def home(self) -> Path:

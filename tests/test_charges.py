@@ -4,7 +4,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -21,9 +21,9 @@ TOLD = Decimal("0.000525")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A new, empty store."""
-    with contextlib.closing(Store.open(f"sqlite:///{tmp_path}/sipkit.db", ENVIRONMENT)) as store:
+def store(store_url: str) -> Iterator[Store]:
+    """A new, empty store, in SQLite and in PostgreSQL."""
+    with contextlib.closing(Store.open(store_url, ENVIRONMENT)) as store:
         yield store
 
 
@@ -67,24 +67,25 @@ def test_a_dial_that_nobody_answers_costs_nothing(store: Store, room: Room) -> N
     assert running(store, room) == set()
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(4)))
-def test_news_in_any_order_come_to_the_same(store: Store, room: Room, order: tuple[int, ...]) -> None:
-    """Answered, completed, completed again at another price, and the bridge's end: one charge, at the first price."""
-    bridge = bridge_up(store, room)
-    news: list[Callable[[], object]] = [
-        lambda: store.leg_answered("leg", "inbound", room.id),
-        lambda: store.leg_gone("leg", "inbound", room.id, 7, TOLD),
-        lambda: store.leg_gone("leg", "inbound", room.id, 0, None),
-        lambda: store.end_bridge(bridge.id, "hung up"),
-    ]
-    for each in order:
-        news[each]()
-    store.leg_gone("leg", "inbound", room.id, 90, Decimal(2))
-    charge = found(store, room)["inbound", "leg"]
-    assert (charge.told, charge.who) == (TOLD, "the bridge")
-    assert charge.ended_at is not None
-    assert charge.ended_at - charge.began_at == pytest.approx(7)
-    assert running(store, room) == set()
+def test_news_in_any_order_come_to_the_same(store: Store, room: Room) -> None:
+    """Answered, completed, completed without a price, and the bridge's end: one charge, at the price first told."""
+    for number, order in enumerate(itertools.permutations(range(4))):
+        leg = f"leg {number}"
+        bridge = bridge_up(store, room, leg)
+        news: list[Callable[[], object]] = [
+            partial(store.leg_answered, leg, "inbound", room.id),
+            partial(store.leg_gone, leg, "inbound", room.id, 7, TOLD),
+            partial(store.leg_gone, leg, "inbound", room.id, 0, None),
+            partial(store.end_bridge, bridge.id, "hung up"),
+        ]
+        for each in order:
+            news[each]()
+        store.leg_gone(leg, "inbound", room.id, 90, Decimal(2))
+        charge = found(store, room)["inbound", leg]
+        assert (charge.told, charge.who) == (TOLD, "the bridge")
+        assert charge.ended_at is not None
+        assert charge.ended_at - charge.began_at == pytest.approx(7)
+        assert running(store, room) == set()
 
 
 def test_a_phone_is_its_rooms_once_it_has_typed_the_pin(store: Store, room: Room) -> None:
@@ -141,10 +142,10 @@ def test_participants_are_those_seen_while_a_bridge_lives(store: Store, room: Ro
     assert running(store, room) == set()
 
 
-def test_another_project_sees_none_of_it(store: Store, room: Room, tmp_path: Path) -> None:
+def test_another_project_sees_none_of_it(store: Store, room: Room, store_url: str) -> None:
     """Charges belong to an environment, as rooms do."""
     bridge_up(store, room)
-    with contextlib.closing(Store.open(f"sqlite:///{tmp_path}/sipkit.db", "sandbox:OTHER")) as other:
+    with contextlib.closing(Store.open(store_url, "sandbox:OTHER")) as other:
         assert other.charges()[0] == []
         other.leg_gone("leg", "inbound", None, 7, TOLD)
     assert found(store)["inbound", "leg"].ended_at is None

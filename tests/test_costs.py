@@ -125,7 +125,7 @@ def test_own_prices_take_the_place_of_the_listed_ones(tmp_path: Path) -> None:
     """A file of PRICE_TABLE replaces the rows it has, and their currency is that of what the platform tells."""
     file = tmp_path / "prices.toml"
     file.write_text('[inbound]\nprice = 0.0049\ncurrency = "USD"\nsource = "my dashboard"\nseen = 2026-11-30\n')
-    mine = prices.table(Settings.load(project_root=tmp_path, price_table="prices.toml").price_table)
+    mine = Settings.load(project_root=tmp_path, price_table="prices.toml").prices
     assert mine["inbound"].of(60) == Decimal("0.0049")
     assert (mine["inbound"].source, mine["inbound"].seen) == ("my dashboard", "2026-11-30")
     assert mine["sip"] == LISTED["sip"]
@@ -143,6 +143,7 @@ def test_own_prices_take_the_place_of_the_listed_ones(tmp_path: Path) -> None:
         ('[sip]\nprice = nan\ncurrency = "USD"', "needs a price"),
         ('[sip]\nprice = true\ncurrency = "USD"', "needs a price"),
         ('[sip]\nprice = 1e400\ncurrency = "USD"', "needs a price"),
+        (f'[sip]\nprice = {"9" * 400}\ncurrency = "USD"', "needs a price"),
         ('[sip]\nprice = 0.5\ncurrency = "$"', "three capitals"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipkit.guard import WARN_BEFORE, HangUpFor, Lease, Limits, WarnOf, decide
+from sipkit.guard import LAST_WORD, WARN_BEFORE, HangUpFor, Lease, Limits, WarnOf, decide
 
 LIMITS = Limits(no_browser=900, nobody=300, longest=10800)
 OPENED = 1000.0
@@ -54,16 +54,29 @@ def test_a_budget_is_a_limit_like_the_others() -> None:
     assert decide(lease(warned_for="budget"), OPENED + 1, LIMITS, budget_left=0) == HangUpFor("budget")
 
 
-@given(times, times, st.floats(0, 30000), st.none() | st.floats(0, 20000))
+def test_no_budget_ends_without_a_word() -> None:
+    """When many come at once and use it up, who is there is told so, and the call ends with the next look."""
+    assert decide(lease(), OPENED + 1, LIMITS, budget_left=0) == WarnOf("budget", LAST_WORD)
+
+
+@given(times, times, st.floats(0, 30000), st.none() | st.floats(0, 20000), st.sampled_from(["", "budget"]))
 def test_no_call_outlives_its_limit(
-    no_browser: float | None, nobody: float | None, after: float, budget_left: float | None
+    no_browser: float | None, nobody: float | None, after: float, budget_left: float | None, warned_for: str
 ) -> None:
-    """Beyond any limit the answer is to hang up, never to warn or to wait; before all of them it never is."""
-    verdict = decide(lease(no_browser, nobody), OPENED + after, LIMITS, budget_left=budget_left)
+    """Beyond any limit the answer is to hang up, never to warn or to wait; before all of them it never is.
+
+    Only a budget is warned of even then, if it was not before.
+    """
+    now = OPENED + after
+    verdict = decide(lease(no_browser, nobody, warned_for), now, LIMITS, budget_left=budget_left)
     ends = [OPENED + 10800]
     ends += [no_browser + 900] if no_browser is not None else []
     ends += [nobody + 300] if nobody is not None else []
-    now = OPENED + after
-    left = min([end - now for end in ends] + ([] if budget_left is None else [budget_left]))
-    assert isinstance(verdict, HangUpFor) == (left <= 0)
-    assert isinstance(verdict, WarnOf) == (0 < left <= WARN_BEFORE)
+    left = min(ends) - now
+    if budget_left is not None and budget_left < left:
+        warned = warned_for == "budget"
+        assert isinstance(verdict, HangUpFor) == (budget_left == 0 and warned)
+        assert isinstance(verdict, WarnOf) == (budget_left <= WARN_BEFORE and not warned)
+    else:
+        assert isinstance(verdict, HangUpFor) == (left <= 0)
+        assert isinstance(verdict, WarnOf) == (0 < left <= WARN_BEFORE)

@@ -17,6 +17,7 @@ from sipkit.watch import ROLE, ROLE_SECONDS, Watch
 
 SECONDS = 15.0
 NUMBER = "12025550123"
+CALLER = "12025550187"
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def watch(board: Switchboard) -> Watch:
 
 def joined(board: Switchboard, room: Room) -> SandboxPhone:
     """A phone in the room's conversation."""
-    phone = board.phone().wait_for("answered", SECONDS)
+    phone = board.phone(from_=CALLER).wait_for("answered", SECONDS)
     phone.wait_until_heard(voice, SECONDS)
     phone.keys(f"{room.pin}#")
     board.wait_for_callers(room, 1, SECONDS)
@@ -91,6 +92,12 @@ def test_a_call_is_metered_corrected_and_told(
     participant.leave()
     assert cli.main(["costs", "metered", "--csv"]) == 0
     assert capsys.readouterr().out == done.csv()
+    assert room.pin not in done.csv()
+    assert "phone •••0187" in done.csv()
+    assert CALLER not in done.csv()
+    assert cli.main(["costs"]) == 0
+    assert "room 'metered': 0.1452 USD and 0.0" in capsys.readouterr().out
+    assert cli.main(["costs", "nowhere"]) == 1
 
 
 def test_a_phone_without_a_pin_costs_too(board: Switchboard, room: Room) -> None:

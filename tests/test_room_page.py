@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -468,6 +469,20 @@ def test_a_bridge_of_the_board_is_not_the_pages_to_hang_up(
     assert leaving.asked == 1
     assert store.living_bridge(room) is not None
     assert slow.disconnected == []
+
+
+def test_a_room_whose_budget_is_spent_is_not_dialled(
+    dialling: Dialling, slow: SlowPlatform, store: Store, room: Room
+) -> None:
+    """The host is told what was spent, and how there is more; no bridge comes of it."""
+    store.leg_gone("leg", "inbound", room.id, 7, Decimal("0.25"))
+    store.set_room(room, budget=0.2)
+    refused = host_of(store, room, through_app(dialling(lambda _owner: None))).post("dial-out")
+    assert refused.status == 503
+    assert "0.2500 EUR" in refused.json["error"]
+    assert "board.set_budget" in refused.json["error"]
+    assert not slow.asked.is_set()
+    assert store.living_bridge(room) is None
 
 
 def test_a_server_that_cannot_tell_its_end_dials_nothing(

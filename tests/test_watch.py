@@ -205,3 +205,4 @@ def test_everything_killed_at_once(sandbox_env: Path, wait_until: Callable[..., 
         wait_until(lambda: legs(sandbox_env) == before, WITHIN, "the call to be hung up")
         wait_until(lambda: board.bridge("left behind") is None, 5, "the end on record")
         assert "the notebook that dialled it is gone" in str(told(board, board.room("left behind")))
+        assert not board.costs("left behind").running

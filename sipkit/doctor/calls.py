@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sipkit import ncco, prices
+from sipkit import ncco
 from sipkit.doctor.finding import Finding, failure, ok, skipped, warning
 from sipkit.doctor.patient import Patient
 from sipkit.errors import SipkitError, TunnelError
@@ -108,7 +108,7 @@ def balance(patient: Patient) -> Finding:
 
 def price(patient: Patient) -> Finding:
     """What will a minute cost? An estimate: the platform tells the price of outbound calls only."""
-    sip = prices.table(patient.settings.price_table)["sip"]
+    sip = patient.settings.prices["sip"]
     legs = f"a minute of the bridge: about {sip} of SIP interconnect, and an inbound call's price"
     out = _outbound(patient)
     told = f"{legs}; of each phone: an inbound call's price{out}"

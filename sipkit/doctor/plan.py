@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sipkit import prices
 from sipkit.cloud import Account
 from sipkit.settings import Settings
 
@@ -59,7 +58,7 @@ def plan(settings: Settings, account: Account) -> Plan:
         )
     if not live:
         return Plan(created, changed, ["nothing: the sandbox plays Vonage on this machine"])
-    sip = prices.table(settings.price_table)["sip"]
+    sip = settings.prices["sip"]
     billed = [
         f"the bridge: SIP interconnect, about {sip} a minute, and an inbound call to your number",
         "each phone: an inbound call to your number; each browser: its video minutes",

@@ -188,6 +188,7 @@ def dial_out(asked: Asked) -> Response:
     reception, visit, room = asked
     _posted(asked, host=True)
     reception.count("dial", room.id, DIALS)
+    reception.require_budget(room)
     return json_answer({"call": reception.calls.dial(room, visit.invited.owner)})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sipkit import meter
 from sipkit.cloud import Account
 from sipkit.errors import InvitationRefused
 from sipkit.invitations import Seal, path_name
@@ -63,6 +64,14 @@ class Reception:
         wait = self.store.allow(f"{what} {whose}", limit.uses, limit.seconds)
         if wait:
             raise Refusal(429, f"That was too often. Try again in {wait:.0f} s.", wait)
+
+    def require_budget(self, room: Room) -> None:
+        """Let no call be placed that the guard would hang up at once.
+
+        Raises:
+            BudgetSpent: The room has cost what it may.
+        """
+        meter.require_budget(self.store, self._settings, room)
 
     def room(self, visit_or_id: Visit | int, name: str) -> Room:
         """Return the open room of an invitation.

@@ -114,7 +114,7 @@ function render({ model, el }) {
     bar.value = Math.min(1, used);
     warn(model.get("warning"));
     write(legs.summary, `Each leg (${model.get("legs").length})`);
-    write(rental, `The number's rental for that time, due anyway and in no sum: ${model.get("rental")}.`);
+    write(rental, `Besides, in no sum: the number's rental, ${model.get("rental")}.`);
     rental.hidden = model.get("legs").length === 0;
     complain(model.get("error"));
   };

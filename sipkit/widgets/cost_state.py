@@ -32,7 +32,7 @@ class CostState(Waitable):
         budget: What it may cost, in words; empty: anything.
         used: How much of that it has, 1.0 for all.
         warning: That the budget is nearly, or quite, used up; empty otherwise.
-        rental: The number's rental meanwhile, in words; it is in no sum.
+        rental: The number's rental, a month and meanwhile, in words; it is in no sum.
         csv: All of it, for the export.
     """
 
@@ -69,7 +69,7 @@ class CostState(Waitable):
         self.rate = in_words(costs.per_minute) if costs.running else ""
         self.legs = [leg(line) for line in costs.lines]
         self.plot = curves(costs)
-        self.rental = in_words(costs.rental)
+        self.rental = f"{costs.prices['number']} a month, {in_words(costs.rental)} for this time"
         self.csv = costs.csv()
         self._weigh(costs, Decimal(str(self._board.budget(self._room))))
 

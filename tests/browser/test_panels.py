@@ -47,7 +47,7 @@ DIRECT = (
 )
 COSTS = (
     "from sipkit.widgets import CallPanel, CostPanel\nfrom IPython.display import display\n"
-    "board.set_budget(room, 0.01)\ndisplay(CallPanel(board, room), CostPanel(board, room))"
+    "board.set_budget(room, 0.1)\ndisplay(CallPanel(board, room), CostPanel(board, room))"
 )
 NUMBER = "12025550123"
 NOTEBOOKS = {
@@ -267,18 +267,14 @@ def test_what_a_call_costs_is_seen_and_saved(jupyter: Jupyter, new_page: Pages) 
     run_all(page, jupyter.address, "costs.ipynb")
     panel = page.get_by_role("region", name="Costs of room annex")
     expect(panel.get_by_role("status")).to_have_text("being charged", timeout=CALL_MS)
-    expect(panel).to_contain_text(re.compile(r"about 0\.0\d+ USD and 0\.00\d+ EUR"))
-    expect(
-        panel.get_by_role("progressbar", name=re.compile("Budget: 0.01 in each currency; [0-9]+ % used"))
-    ).to_be_visible()
+    expect(panel).to_contain_text(re.compile(r"about 0\.0\d+ USD and 0\.0\d+ EUR"))
+    budget = re.compile("Budget: 0.1 in each currency; [0-9]+ % used")
+    expect(panel.get_by_role("progressbar", name=budget)).to_be_visible()
     expect(panel.get_by_role("img", name=re.compile("The sum over time: .* USD after"))).to_be_visible()
-    panel.get_by_text(re.compile("Each leg")).click()
-    expect(panel.get_by_role("row", name=re.compile("sip the bridge .* about 0.0050 USD, running"))).to_be_visible()
+    panel.get_by_text(re.compile(r"Each leg \(")).click()
+    expect(panel.get_by_role("row", name=re.compile("sip the bridge .* about .* USD, running"))).to_be_visible()
     expect(page.get_by_role("region", name="Call panel of room annex")).to_contain_text(re.compile("about .* so far"))
     with page.expect_download() as saving:
         panel.get_by_role("button", name="Export CSV").click()
     assert saving.value.suggested_filename == "costs of annex.csv"
     assert saving.value.path().read_text("utf-8").startswith("room,kind,who,leg,began,ended")
-    if folder := os.environ.get("SHOTS"):
-        panel.screenshot(path=f"{folder}/light.png")
-        page.evaluate("document.body.dataset")
