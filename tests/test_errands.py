@@ -34,9 +34,7 @@ ACCOUNT = Account(
     conference_number="12025550100",
     private_key=SecretStr(
         rsa.generate_private_key(65537, 2048)
-        .private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         .decode()
     ),
 )
@@ -149,7 +147,7 @@ def test_a_mute_that_fails_is_taken_back(attendant: Attendant, store: Store, roo
 def test_what_a_tone_costs(
     attendant: Attendant, store: Store, room: Room, monkeypatch: pytest.MonkeyPatch, phones: int, heard: int
 ) -> None:
-    """A tone is played to the bridge and to a few phones, not to the one that came; in a large room to the bridge alone."""
+    """A tone goes to the bridge and to a few phones, not to the one that came; in a large room to the bridge alone."""
     for n in range(phones):
         store.caller_seen(f"other-{n}", "", "joined", room.id)
     played: list[str] = []
