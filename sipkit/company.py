@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from sipkit import ncco, pace, voice_calls
+from sipkit import pace, voice_calls
 from sipkit.errors import SipkitError
 
 if TYPE_CHECKING:
@@ -45,13 +45,22 @@ def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
     return sum(each.connection_id not in ours for each in connections)
 
 
-def see_off(account: "Account", store: "Store", settings: "Settings", room: "Room", phrase: "Phrase") -> int:
+def see_off(
+    account: "Callable[[], Account]", store: "Store", settings: "Settings", room: "Room", phrase: "Phrase"
+) -> int:
     """Say goodbye to the phones that wait in a room, for a host or for somebody to talk to, and hang them up.
 
     Those of a call with a bridge are not among them: they leave with it.
 
+    Args:
+        account: Gives the platform account; asked only when there is somebody to say goodbye to.
+        store: Where the phones are.
+        settings: Languages.
+        room: Whose phones.
+        phrase: What they are told.
+
     Returns:
-        How many there were.
+        How many were told; none without the application's key, which it takes.
 
     Raises:
         PlatformError: One of them may still be there.
@@ -62,10 +71,14 @@ def see_off(account: "Account", store: "Store", settings: "Settings", room: "Roo
         for caller in store.callers(room)
         if caller.state == "waiting" or (caller.state == "joined" and not bridged)
     ]
+    if not legs or not voice_calls.can_call(account()):
+        return 0
+    from sipkit import ncco  # its models take a moment, and most rooms end without anybody who waits
+
     document = ncco.goodbye(phrase, settings.speaker(room.language))
     for leg_uuid in legs:
         pace.take_turn(store)
-        voice_calls.transfer_leg(account, leg_uuid, document)
+        voice_calls.transfer_leg(account(), leg_uuid, document)
         store.caller_left(leg_uuid)  # it ends with that; where there was none any more, its own news was lost
     return len(legs)
 
@@ -127,6 +140,8 @@ class Company:
 
     def _end_if_nobody_came(self, room: "Room", since: float) -> None:
         limit = 60 * self._settings.guard_no_browser
-        if limit and self._store.time() - since >= limit and voice_calls.can_call(self._account()):
-            count = see_off(self._account(), self._store, self._settings, room, "goodbye_no_host")
+        if not limit or self._store.time() - since < limit:
+            return
+        count = see_off(self._account, self._store, self._settings, room, "goodbye_no_host")
+        if count:
             self._store.record("guard", f"Nobody came to room {room.name!r}: phones hung up, {count}.", room.id)

@@ -177,6 +177,7 @@ def _serve(
     require_end: Callable[[str], None],
 ) -> "tuple[Flask, Callable[[], None]]":
     """Make the app, serve it from threads, and give the way to end it."""
+    from sipkit import webhooks
     from sipkit.app import create_app
 
     os.environ["SIPKIT_INSTANCE"] = instance
@@ -187,6 +188,7 @@ def _serve(
 
     def leave() -> None:
         server.task_dispatcher.shutdown(timeout=_LAST_REQUESTS)
+        webhooks.office_of(app).errands.close()
 
     return app, leave
 

@@ -170,12 +170,10 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
             PlatformError: The bridge may still be up, so the room stays open and can be hung up again.
         """
         from sipkit.company import see_off
-        from sipkit.voice_calls import can_call
 
         with contextlib.suppress(RoomNotFound):
             room = self._room(room)
-            if can_call(self._account()):
-                see_off(self._account(), self._store, self._settings, room, "goodbye_closed")
+            see_off(self._account, self._store, self._settings, room, "goodbye_closed")
             for bridge in self._bridges.living(room):
                 outcome = self._bridges.end(room, bridge)
                 now = self._store.bridge(bridge.id)

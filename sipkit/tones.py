@@ -12,13 +12,13 @@ Tone = Literal["joined", "left"]
 NOTES: Final[dict[Tone, tuple[float, ...]]] = {"joined": (523.25, 783.99), "left": (783.99, 523.25)}
 """Hz: a fifth."""
 
-_NOTE_SECONDS: Final = 0.18
+_NOTE_SECONDS: Final = 0.12
 _LOUD: Final = 5000  # of 32767: about -16 dBFS, to be noticed and not to startle
 
 
 @cache
 def tone(name: Tone) -> bytes:
-    """Return a tone as a WAV file: 0.36 s, 8 kHz, mono, 16 bits."""
+    """Return a tone as a WAV file: 0.24 s, 8 kHz, mono, 16 bits."""
     samples = array("h")
     length = round(_NOTE_SECONDS * RATE)
     for note in NOTES[name]:

@@ -16,6 +16,7 @@ from sipkit.settings import Settings
 from sipkit.store.schema import bridges
 from sipkit.switchboard import Switchboard
 from sipkit.video import OpenTokVideo
+from tests.standins.boards import legs
 from tests.standins.odd_platform import odd_platform
 
 WaitUntil = Callable[..., Any]
@@ -107,8 +108,9 @@ def test_a_wrong_clock_forgets_no_leg(board: Switchboard, settings: Settings, wa
     """If connections are listed but none began with the lost dial, bridge and room stay on record, saying why."""
     room = board.open_room("standup")
     board.start_webhook_server()
-    bridge, _ = board._store.claim_bridge(room, board.owner)
     connection_id = board._video().dial(room.session_id).connection_id
+    wait_until(lambda: legs(board, room.session_id), what="a leg that stays, as no bridge is on record yet")
+    bridge, _ = board._store.claim_bridge(room, board.owner)
     tell_clock(settings, bridge, time.time() - 3600)
     result = board.hang_up(room)
     assert not result.hung_up

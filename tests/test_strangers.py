@@ -95,7 +95,7 @@ def test_nothing_answers_but_webhooks_health_and_invited_rooms(app: Flask) -> No
     seen = set()
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<name>", "standup").replace("<path:filename>", "room.js")
-        path = path.replace("<phone>", "0123456789ab").replace("<deed>", "mute")
+        path = path.replace("<phone>", "leg").replace("<deed>", "mute")
         assert "<" not in path, f"{rule.rule}: a new route must be looked at here"
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             with client.open(path, method=method) as answer:

@@ -4,8 +4,7 @@
     /voice-dtmf     it pressed keys: what now?                      -> NCCO
     /voice-events   news about a leg                                -> noted
     /voice-keys     it pressed a key in the call                    -> noted, and done afterwards
-    /hold-music     what a phone hears that waits                   -> WAV or MP3, to whoever asks
-    /tones/...      what is heard when a phone joins or leaves      -> WAV, to whoever asks
+    /hold-music, /tones/...  what phones are played                 -> WAV or MP3, to whoever asks (`sounds`)
     /healthz        is this server alive, and which one is it?      -> JSON, for our own tools
 
 GET and POST on the first four, for the platform's defaults and its habits differ. Each request is
@@ -33,18 +32,17 @@ from sipkit import ncco, replays, signatures
 from sipkit.cloud import Account
 from sipkit.errands import Errand, Errands
 from sipkit.errors import SignatureRefused, SipkitError, StoreError
-from sipkit.hold_music import hold_music, hold_music_mp3
 from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 from sipkit.store import Store
-from sipkit.tones import tone
 from sipkit.voice_calls import can_call
 from sipkit.webhooks.address import Address
 from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys, read_time
 from sipkit.webhooks.desk import Desk
 from sipkit.webhooks.key_desk import KeyDesk
+from sipkit.webhooks.sounds import sounds
 
-__all__ = ["MAX_BODY", "Office", "install", "json_answer", "place_of"]
+__all__ = ["MAX_BODY", "Office", "install", "json_answer", "office_of", "place_of"]
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body; the platform's own stay below two thousand."""
@@ -77,7 +75,7 @@ class Office:
         self.errands = errands
         self.speaker = settings.speaker()
         self.address = Address(settings, store)
-        self.desk = Desk(settings, store, account.conference_number, self.address, heard=can_call(account))
+        self.desk = Desk(settings, store, account.conference_number, self.address, voice_api=can_call(account))
         self.key_desk = KeyDesk(settings.keypad, store)
         self._state_path = settings.home / "server.json"
         self._anybody = settings.mode == "live" and settings.unsigned_webhooks_allowed
@@ -168,9 +166,16 @@ def install(app: Flask, office: Office) -> None:
     """
     app.extensions["sipkit"] = office
     app.register_blueprint(blueprint)
+    app.register_blueprint(sounds)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _own_error)
     hide_queries_in_access_logs()
+
+
+def office_of(app: Flask) -> Office:
+    """Return the office that was installed in an app."""
+    office: Office = app.extensions["sipkit"]
+    return office
 
 
 def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
@@ -180,7 +185,7 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
     def checked() -> Response:
         if request.method == "HEAD":  # Flask adds it to GET; a HEAD must not move a call
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
-        office: Office = current_app.extensions["sipkit"]
+        office = office_of(current_app)
         body = request.get_data(cache=False)
         if len(body) > MAX_BODY:
             raise RequestEntityTooLarge
@@ -250,30 +255,6 @@ def voice_events(incoming: Incoming) -> Response:
     return json_answer({"ok": True})
 
 
-@blueprint.route("/hold-music", methods=["GET"])
-def music() -> Response:
-    """Give the music of the lobby; the platform fetches it without a signature."""
-    return Response(hold_music(), mimetype="audio/wav")
-
-
-@blueprint.route("/hold-music.mp3", methods=["GET"])
-def music_mp3() -> Response:
-    """Give the same as MP3, for a conversation that has not started."""
-    return Response(hold_music_mp3(), mimetype="audio/mpeg")
-
-
-@blueprint.route("/tones/joined", methods=["GET"])
-def tone_joined() -> Response:
-    """Give the tone that is heard when a phone joins."""
-    return Response(tone("joined"), mimetype="audio/wav")
-
-
-@blueprint.route("/tones/left", methods=["GET"])
-def tone_left() -> Response:
-    """Give the tone that is heard when a phone leaves."""
-    return Response(tone("left"), mimetype="audio/wav")
-
-
 @blueprint.route("/healthz", methods=["GET"])
 def healthz() -> Response:
     """Say that this server is alive and which one it is; to its holders also whose it is and whether its store works.
@@ -281,7 +262,7 @@ def healthz() -> Response:
     No address tells a holder from a stranger: a tunnel's agent is on this machine, and a raw `ssh -R` hands on whatever
     `Host` was written. What has been read in `server.json` does.
     """
-    office: Office = current_app.extensions["sipkit"]
+    office = office_of(current_app)
     health: dict[str, Any] = {"ok": True, "instance": os.environ.get("SIPKIT_INSTANCE", "")}
     if not office.is_holder(request.headers.get(HOLDER_HEADER, "")):
         return json_answer(health)
@@ -309,7 +290,7 @@ def _own_error(error: Exception) -> Response:
     # The kind and the place only: the text of a foreign exception may quote digits or numbers.
     words = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {place_of(error)}"
     log.error("%s failed: %s", request.path[:100], words)
-    office: Office = current_app.extensions["sipkit"]
+    office = office_of(current_app)
     if isinstance(error, StoreError):
         office.failed(error)
     if request.endpoint in {"sipkit.voice_answer", "sipkit.voice_dtmf"}:

@@ -54,16 +54,19 @@ class Desk:
         store: Rooms, bridges, callers and the timeline.
         number: The conference number, which a phone shows that is called directly.
         address: Of this server, for what the platform shall ask next.
-        heard: Whether the keys of a call can be answered: that needs the application's private key.
+        voice_api: Whether legs can be spoken to, as keys and tones need: for that it takes the application's key.
     """
 
-    def __init__(self, settings: Settings, store: Store, number: str, address: Address, *, heard: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, number: str, address: Address, *, voice_api: bool = True
+    ) -> None:
         self.store = store
         self._number = number
         self._settings = settings
         self._pins = PinDesk(store)
         self._address = address
-        self._heard = heard and any(settings.keypad.deeds())
+        self._voice_api = voice_api
+        self._heard = voice_api and any(settings.keypad.deeds())
 
     def answer(self, call: Callback) -> Ncco:
         """Answer a leg that has just called."""
@@ -225,7 +228,7 @@ class Desk:
             self._sound("join-tone", caller, after)
 
     def _sound(self, tone: Literal["join-tone", "leave-tone"], caller: Caller, after: list[Errand]) -> None:
-        if not (self._heard and self._settings.phone_tones) or caller.room_id is None:
+        if not (self._voice_api and self._settings.phone_tones) or caller.room_id is None:
             return
         base = self._address.public_url()
         if base is not None and not self.store.allow(f"{tone}:{caller.room_id}", 1, TONE_SECONDS):

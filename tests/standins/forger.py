@@ -23,7 +23,7 @@ from sipkit.cloud import Account
 from sipkit.settings import Settings
 from sipkit.store import Store
 
-ROUTES = ("voice-answer", "voice-dtmf", "voice-events")
+ROUTES = ("voice-answer", "voice-dtmf", "voice-keys", "voice-events")
 NAMES = ("Zoë", "O'Brien & Søn", "渡辺", 'say "hi"\\', "a+b=c%20", "\u2028line", "+", "😀")
 REFUSED = 401
 STATUSES = ("started", "ringing", "answered", "completed", "failed", "news")
@@ -73,7 +73,7 @@ class Forger:
         fields = {"uuid": f"{self._random.getrandbits(128):032x}", "from": f"1202555{self._random.randrange(10**4):04}"}
         route = pick(ROUTES)
         fields |= {"to": "12025550100", "SipHeader_X-Name": pick(NAMES)} if route == "voice-answer" else {}
-        fields |= {"dtmf": '{"digits":"0","timed_out":false}'} if route == "voice-dtmf" else {}
+        fields |= {"dtmf": '{"digits":"0","timed_out":false}'} if route in {"voice-dtmf", "voice-keys"} else {}
         fields |= {"status": pick(STATUSES), "detail": pick(NAMES)} if route == "voice-events" else {}
         return self.signed(Sent(pick(("GET", "POST")), route, fields, ""))
 

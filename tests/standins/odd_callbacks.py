@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -75,6 +76,7 @@ PATHS = (
         "/static/room/%2e%2e/settings.py",
         "/healthz",
         "/hold-music",
+        "/tones/joined",
         "/room",
         "/room/",
         "/.env",
@@ -167,6 +169,9 @@ class OddCallbacks:
         match route:
             case "voice-answer" if self._random.random() < 0.3:
                 fields["SipHeader_X-OpenTok-SessionId"] = pick(self._sessions)
+            case "voice-keys":
+                at = datetime.now(UTC).isoformat()
+                fields |= {"dtmf": {"digits": pick("169*#"), "timed_out": False}, "timestamp": pick((at, "", "now"))}
             case "voice-dtmf":
                 digits = pick(self._typed)
                 fields["dtmf"] = pick((digits, {"digits": digits, "timed_out": False}, json.dumps({"digits": digits})))
