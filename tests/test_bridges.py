@@ -16,14 +16,13 @@ from sipkit.settings import Settings
 from sipkit.store.schema import bridges
 from sipkit.switchboard import Switchboard
 from sipkit.video import OpenTokVideo
-from tests.standins.boards import legs
-from tests.standins.odd_platform import odd_platform
+from tests.standins.odd_platform import Says, odd_platform
 
 WaitUntil = Callable[..., Any]
 
-NO_STREAM = (404, "")
-SESSION_GONE = (404, json.dumps({"code": -1, "message": "The session does not exist"}))
-LOST_GATEWAY = (404, "<h1>Not Found</h1> /v2/project/1/session/2/connection was not found on this server")
+NO_STREAM = Says(404)
+SESSION_GONE = Says(404, json.dumps({"code": -1, "message": "The session does not exist"}))
+LOST_GATEWAY = Says(404, "<h1>Not Found</h1> /v2/project/1/session/2/connection was not found on this server")
 
 
 def sip_connections(board: Switchboard, room: Room) -> list[str]:
@@ -49,7 +48,7 @@ def test_a_bridge_the_platform_does_not_list_is_hung_up_before_another_is_dialle
     room, first = connected(board)
     monkeypatch.setattr("sipkit.bridges.YOUNG", 0.0)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/stream"] = NO_STREAM
+        platform.moods["GET /stream$"] = NO_STREAM
         second = board.dial_out(room)
     assert second.id != first.id
     assert sip_connections(board, room) == [second.connection_id]
@@ -61,7 +60,7 @@ def test_a_gateways_404_does_not_renew_a_room(board: Switchboard) -> None:
     """A 404 with the asked address in its body says nothing about the session: room and call stay as they are."""
     room, bridge = connected(board)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/connection"] = LOST_GATEWAY
+        platform.moods["GET /connection$"] = LOST_GATEWAY
         assert board.open_room("standup") == room
     assert sip_connections(board, room) == [bridge.connection_id]
     assert board.bridge(room) == bridge
@@ -72,7 +71,7 @@ def test_a_room_is_not_renewed_over_a_living_bridge(board: Switchboard, wait_unt
     """If the platform says that the session is gone, its leg is disconnected before the room gets a new session."""
     room, _ = connected(board)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/connection"] = SESSION_GONE
+        platform.moods["GET /connection$"] = SESSION_GONE
         renewed = board.open_room("standup")
     assert renewed.reopened
     assert renewed.session_id != room.session_id
@@ -96,7 +95,7 @@ def test_a_lost_dial_keeps_its_room_in_its_session(board: Switchboard, monkeypat
     room = board.open_room("standup")
     board._store.claim_bridge(room, board.owner)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/connection"] = SESSION_GONE
+        platform.moods["GET /connection$"] = SESSION_GONE
         assert board.open_room("standup") == room
         assert "keeps its session" in board.events(room)[-1].text
         monkeypatch.setattr("sipkit.bridges.PATIENCE", 0.0)
@@ -108,9 +107,9 @@ def test_a_wrong_clock_forgets_no_leg(board: Switchboard, settings: Settings, wa
     """If connections are listed but none began with the lost dial, bridge and room stay on record, saying why."""
     room = board.open_room("standup")
     board.start_webhook_server()
-    connection_id = board._video().dial(room.session_id).connection_id
-    wait_until(lambda: legs(board, room.session_id), what="a leg that stays, as no bridge is on record yet")
     bridge, _ = board._store.claim_bridge(room, board.owner)
+    connection_id = board._video().dial(room.session_id, bridge.nonce).connection_id
+    board.wait_for_bridge(room, "answered")  # a leg that nobody waits for would be hung up
     tell_clock(settings, bridge, time.time() - 3600)
     result = board.hang_up(room)
     assert not result.hung_up
@@ -128,10 +127,13 @@ def test_a_wrong_clock_forgets_no_leg(board: Switchboard, settings: Settings, wa
 
 
 def tell_clock(settings: Settings, bridge: Bridge, dialed_at: float) -> None:
-    """Make a bridge look as if this machine's clock had shown `dialed_at` (Unix seconds) when it was dialled."""
+    """Make a bridge look as if this machine's clock had shown `dialed_at` when it was dialled (Unix seconds).
+
+    And as if nothing had been heard of its leg, so that only the time can tell.
+    """
     engine = create_engine(settings.store_url)
     with engine.begin() as conn:
-        conn.execute(update(bridges).where(bridges.c.id == bridge.id).values(dialed_at=dialed_at))
+        conn.execute(update(bridges).where(bridges.c.id == bridge.id).values(dialed_at=dialed_at, leg_uuid=None))
     engine.dispose()
 
 
