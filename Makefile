@@ -1,6 +1,6 @@
 # Everything a person or a machine does with sipkit, one line each. Needs only Python 3.11 to 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint notebooks bench live-check clean
+.PHONY: help lab demo test lint notebooks bench soak live-check clean
 
 # The first Python of a supported version; `make PYTHON=... lab` decides otherwise.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -14,7 +14,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Only `make lab` and `make live-check` may talk to Vonage. Whatever .env says, no other target can place a call
 # that costs money.
-demo test notebooks bench: export SIPKIT_MODE := sandbox
+demo test notebooks bench soak: export SIPKIT_MODE := sandbox
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list these targets
@@ -42,6 +42,9 @@ notebooks: $(READY) ## run every lesson and store its outputs, in the one way th
 
 bench: $(READY) ## measure the figures the README states (some minutes)
 	$(BIN)/python bench/run.py $(ARGS)
+
+soak: $(READY) ## kill -9 under load and strange requests, by the thousand (some minutes; not part of test)
+	$(BIN)/python soak/kills.py $(ARGS)
 
 live-check: $(READY) ## the doctor, then one short call with whatever .env holds; live it asks first, and is billed
 	$(BIN)/python -m sipkit.live_check

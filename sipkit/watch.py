@@ -1,8 +1,9 @@
 """The watch: looks at every living bridge, again and again, and hangs up what the guard's rules say.
 
 It runs in each webhook server and in a small process of its own (`sipkit.guard_process`), so that it depends on no
-kernel. Of all that watch one store, one acts: it holds a role for `ROLE_SECONDS`, and if it dies another one takes over
-after that. Now and then it takes stock of what the platform has (`sipkit.stocktaking`).
+kernel. Of all that watch one store, one acts: it holds a role for `ROLE_SECONDS`, which each round renews. If it dies
+another one takes over, at the latest after `ROLE_SECONDS` and a `PERIOD`. Now and then it takes stock of what the
+platform has (`sipkit.stocktaking`).
 
 Each bridge is looked at on a thread of its own: a platform that gives no answer about one of them keeps none of the
 others waiting. What could not be done is tried again in the next round; the timeline says so once in `TELL_AGAIN`.
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 PERIOD: Final = 5.0
 """Seconds between two rounds."""
 
-ROUND: Final = 4.0
-"""Seconds that a round waits for what it began; what takes longer goes on, and is not begun again meanwhile."""
+ROUND: Final = 3.0
+"""Seconds, with `PERIOD` less than `ROLE_SECONDS`, that a round waits for what it began; what takes longer goes on, and is not begun again meanwhile."""
 
 STOCKTAKING_EVERY: Final = 20.0
 """Seconds between two looks for orphans: two looks are within the first minute."""
 
 ROLE: Final = "watch"
-ROLE_SECONDS: Final = 12.0
+ROLE_SECONDS: Final = 9.0
 
 MISSING_AFTER: Final = 30.0
 """Seconds after the dial from when on a bridge is gone whose connection the platform does not list, two looks long."""
@@ -223,9 +224,10 @@ class Watch:
         self._store.bridge_warned(bridge, rule)
         text = f"The call of room {room.name!r} will be hung up in {seconds:.0f} s: {guard.WORDS[rule]}."
         self._store.record("guard", text, room.id)
+        speaker = self._settings.speaker(room.language)
+        said = (speaker.text("ends_soon"), speaker.language, speaker.style)
         for caller in self._store.callers(room):
             if caller.state == "joined":
-                words = f"This call will end in less than a minute, because {guard.WORDS[rule]}."
                 take_turn(self._store)
                 with contextlib.suppress(SipkitError):  # whom it cannot be said to must not keep it from the others
-                    voice_calls.speak_to_leg(self._account(), caller.leg_uuid, words)
+                    voice_calls.speak_to_leg(self._account(), caller.leg_uuid, *said)

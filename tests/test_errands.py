@@ -151,7 +151,12 @@ def test_what_a_tone_costs(
     for n in range(phones):
         store.caller_seen(f"other-{n}", "", "joined", room.id)
     played: list[str] = []
-    monkeypatch.setattr(voice_calls, "play_to_leg", lambda _account, leg, _url: played.append(leg) or True)
+
+    def play(_account: object, leg: str, _url: str) -> bool:
+        played.append(leg)
+        return True
+
+    monkeypatch.setattr(voice_calls, "play_to_leg", play)
     monkeypatch.setattr("sipkit.pace.take_turn", lambda _store: None)
     left = [Errand("join-tone", "leg", room.id, "https://example.org")]
     while left:

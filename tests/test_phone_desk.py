@@ -113,7 +113,7 @@ def test_admitted_from_the_lobby(store: Store, room: Room) -> None:
 @pytest.mark.parametrize("why", ["no key", "all off"])
 def test_without_keys_nothing_is_listened_to(store: Store, room: Room, why: str) -> None:
     """Without the application's key, or with all keys off, a phone joins as it is, and from the lobby as well."""
-    off = {"key_mute": "off", "key_hand": "off", "key_count": "off", "key_help": "off"}
+    off: dict[str, Any] = {"key_mute": "off", "key_hand": "off", "key_count": "off", "key_help": "off"}
     desk = desk_of(store, **off) if why == "all off" else desk_of(store, voice_api=False)
     after: list[Errand] = []
     assert desk.keys(call(), room.pin, after) == ncco.join("SESSION")

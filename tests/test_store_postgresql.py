@@ -1,5 +1,6 @@
 """A store in PostgreSQL whose server is gone, refuses, or comes back; and what its errors do not show."""
 
+import random
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from sipkit.replays import Answer
 from sipkit.store import Store, postgresql
 from sipkit.store.schema import QUICK
 from tests.standins.postgres import PASSWORD, USER, Postgres, programs
+from tests.standins.siege import Siege
 
 ENVIRONMENT = "sandbox:KEY"
 QUICKLY = 10.0  # seconds, on a machine that does other things besides
@@ -150,3 +152,20 @@ def test_a_process_that_stands_still_stops_nobody(url: str, monkeypatch: pytest.
     assert other.wrong_try("leg") == 2
     still.close()
     other.close()
+
+
+def test_a_siege_of_the_server_itself(server: Postgres, url: str) -> None:
+    """With writers at work one of the server's processes is killed, then the whole server: nothing told is missing."""
+    with Siege(url) as siege:
+        siege.send(2)
+        siege.wait(20)
+        server.kill_backend(random.Random(1))
+        siege.wait(20)
+        siege.kill_one()
+        server.kill()
+        server.start()
+        siege.wait(20)
+        siege.kill_one()
+        siege.check_all()
+        siege.check_whole()
+        server.check(url)

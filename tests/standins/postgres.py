@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -28,7 +29,7 @@ def programs() -> Path | None:
     """Return the folder of the server's programs, or None where there is no PostgreSQL."""
     found = shutil.which("initdb")
     if found:
-        return Path(found).parent
+        return Path(found).resolve().parent
     versions = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     return versions[-1].parent if versions else None
 
@@ -87,6 +88,23 @@ class Postgres:
     def backends(self) -> list[int]:
         """Return the process ids of the server's connections and helpers."""
         return [process.pid for process in psutil.Process(self._pid()).children()]
+
+    def kill_backend(self, dice: random.Random) -> None:
+        """End one of the processes that serve connections by kill -9; the server then ends all of them and recovers."""
+        serving = [each for each in map(psutil.Process, self.backends()) if "127.0.0.1" in " ".join(each.cmdline())]
+        if serving:
+            dice.choice(serving).kill()
+
+    def check(self, url: str) -> None:
+        """Let PostgreSQL's own checker look at every table and index of a database.
+
+        Raises:
+            subprocess.CalledProcessError: It found something.
+        """
+        database = url.rpartition("/")[2]
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", database]
+        command = [str(self._programs / "pg_amcheck"), "--install-missing", "--heapallindexed", *where]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env={**os.environ, "PGPASSWORD": PASSWORD})
 
     def remove(self) -> None:
         """Stop it if it runs, and remove all of it."""
