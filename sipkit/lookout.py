@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sipkit.cloud import Account
     from sipkit.phones import SandboxParticipant, SandboxPhone, SandboxTrace
     from sipkit.sandbox.launcher import SandboxInfo
+    from sipkit.server import WebhookServer
     from sipkit.settings import Settings
     from sipkit.store import Store
 
@@ -35,11 +36,20 @@ class Lookout:
         """The number phones dial."""
         raise NotImplementedError
 
+    @property
+    def server(self) -> "WebhookServer | None":
+        """The webhook server, once it was started."""
+        raise NotImplementedError
+
     def _room(self, room: Room | str) -> Room:
         raise NotImplementedError
 
     def _account(self) -> "Account":
         raise NotImplementedError
+
+    def trouble(self) -> str:
+        """Return why callers hear an apology instead of a prompt, and what to do; empty if they do not."""
+        return "" if self.server is None else self.server.trouble
 
     # Waiting
 

@@ -1,16 +1,17 @@
 """One transaction at a time: how every part of the store reads and writes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
-from sipkit.store import postgresql
+from sipkit.store import postgresql, sqlite_failures
 from sipkit.store.clock import Clock, ticks
-from sipkit.store.schema import DURABLE, READ
+from sipkit.store.schema import BUSY_SECONDS, DURABLE, READ
 
 T = TypeVar("T")
 
@@ -24,7 +25,8 @@ class Database:
     def __init__(self, engine: Engine, environment: str) -> None:
         self.environment = environment
         self._engine = engine
-        self._here = threading.local()  # .conn: the transaction that this thread's `run` joins, if one is open
+        # .conn: the transaction that this thread's `run` joins, if one is open; .patience: see `patience`
+        self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
@@ -73,6 +75,16 @@ class Database:
         self.run(DURABLE, lambda conn: self._clock.advance(conn, seconds))
         self.time()
 
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Let this thread wait no longer than that, `BUSY_SECONDS` otherwise, for its turn to write."""
+        before = getattr(self._here, "patience", BUSY_SECONDS)
+        self._here.patience = seconds
+        try:
+            yield
+        finally:
+            self._here.patience = before
+
     def run(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction; run it again when another process won a race for the same place.
 
@@ -89,11 +101,12 @@ class Database:
         joined: Connection | None = getattr(self._here, "conn", None)
         if joined is not None:
             return work(joined)
+        patience = getattr(self._here, "patience", BUSY_SECONDS)
         try:
             for _attempt in range(MAX_ATTEMPTS):
                 try:
                     with self._engine.connect() as conn:
-                        conn.execution_options(access=access)
+                        conn.execution_options(access=access, patience=patience)
                         with conn.begin():
                             return work(conn)
                 except DBAPIError as error:
@@ -128,7 +141,7 @@ class Database:
     def _failure(self, error: SQLAlchemyError) -> StoreError:
         if self._engine.dialect.name == "postgresql":
             return postgresql.failure(error)
-        return StoreError(f"The store does not work: {_words(error)}.")
+        return sqlite_failures.failure(error)
 
 
 def _words(error: SQLAlchemyError) -> str:

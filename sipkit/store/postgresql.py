@@ -24,6 +24,12 @@ _RACES: Final = frozenset({"40001", "40P01"})
 _DRIVER_FIX: Final = 'Run `pip install "sipkit-notebooks[postgresql]"`, which brings the driver (psycopg 3).'
 _URL_FIX: Final = "Correct SIPKIT_STORE: postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
 _SERVER_FIX: Final = "Check that the database server of SIPKIT_STORE runs and can be reached from here."
+_FIXES: Final = {
+    "55P03": "Somebody keeps the store locked: end the other program's transaction. It works again by itself.",
+    "53100": "The disk of the database server is full: make space there. It works again by itself.",
+    "42P01": "The database has lost the kit's tables. Restore them, or restart kernel and webhook server to begin anew.",
+}
+"""By SQLSTATE: lock_not_available, disk_full, undefined_table."""
 
 _FULL: Final = ("has no connection left", "Raise max_connections of PostgreSQL, or run fewer workers.")
 _REFUSALS: Final = {
@@ -77,9 +83,10 @@ def is_race(error: DBAPIError) -> bool:
 def failure(error: SQLAlchemyError) -> StoreError:
     """Return what a failure of PostgreSQL means. Its own text names hosts and users, and may quote values."""
     cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlstate", None) is not None:
+    if cause is not None and getattr(cause, "sqlstate", None) is not None:
         # The first line only: the second one quotes the values.
-        return StoreError(f"The store does not work: {str(cause).partition(chr(10))[0]}.", _SERVER_FIX)
+        words = str(cause).partition("\n")[0]
+        return StoreError(f"The store does not work: {words}.", _FIXES.get(cause.sqlstate, _SERVER_FIX))
     text = str(cause)
     for sign, (says, fix) in _REFUSALS.items():
         if sign in text:

@@ -34,7 +34,8 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from sipkit.errors import StoreError
 from sipkit.store import postgresql
@@ -272,8 +273,9 @@ def open_engine(url: str) -> Engine:
         raise StoreError("The store is a SQLite file or a PostgreSQL database.", fix)
     if parsed.database in {None, "", ":memory:"}:
         raise StoreError("The store must be a file: the webhook server reads it too.", fix)
-    _make_private_file(Path(str(parsed.database)))
-    _teach_sqlite(engine)
+    path = Path(str(parsed.database)).absolute()
+    _make_private_file(path)
+    _teach_sqlite(engine, path)
     return engine
 
 
@@ -292,18 +294,30 @@ def _make_private_file(path: Path) -> None:
         raise StoreError(f"The store {path} cannot be written ({type(error).__name__}).") from None
 
 
-def _teach_sqlite(engine: Engine) -> None:
+def _teach_sqlite(engine: Engine, path: Path) -> None:
     """Make SQLite behave: write-ahead log, writers in a queue, each write as durable as it asks.
 
     All that is special to SQLite is in this function. A transaction says what it is by the execution
     option ``access``: one of READ, QUICK and DURABLE.
     """
 
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> sqlite3.Connection:
+        # Never to make a file anew that is gone: what it held would be missed, and what is written now lost.
+        connection: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, **options)
+        return connection
+
+    @event.listens_for(engine, "checkout")
+    def see_file(_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        # SQLite goes on writing to a file that was deleted or replaced, and nobody would ever read it.
+        if record.info["file"] != _identity(path):
+            raise InvalidatePoolError
+
     @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    def prepare(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = _identity(path)
         # We say BEGIN ourselves; the driver would say it late and never IMMEDIATE.
         connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         connection.execute("PRAGMA foreign_keys = ON")
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
@@ -318,10 +332,23 @@ def _teach_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        access = connection.get_execution_options().get("access", READ)
+        options = connection.get_execution_options()
+        access, patience = options.get("access", READ), options.get("patience", BUSY_SECONDS)
+        if connection.info.get("patience") != patience:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            connection.info["patience"] = patience
         if access == READ:
             connection.exec_driver_sql("BEGIN")
             return
         connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if access == DURABLE else 'NORMAL'}")
         # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None if there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
