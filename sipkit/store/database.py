@@ -77,7 +77,10 @@ class Database:
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Let this thread wait no longer than that, `BUSY_SECONDS` otherwise, for its turn to write."""
+        """Let this thread wait no longer than that, `BUSY_SECONDS` otherwise, for its turn to write.
+
+        PostgreSQL knows no such turns, and the waits that it does know are short (`postgresql.LOCK_SECONDS`).
+        """
         before = getattr(self._here, "patience", BUSY_SECONDS)
         self._here.patience = seconds
         try:

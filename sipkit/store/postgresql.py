@@ -11,8 +11,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sipkit.errors import StoreError
 
-CONNECT_SECONDS: Final = 5
-"""How long a connection may take to come about; a server that is gone is told of after that at the latest."""
+CONNECT_SECONDS: Final = 3
+"""How long a connection may take to come about: a caller shall hear an apology before the platform gives us up, which
+it does after five."""
+
+LOCK_SECONDS: Final = 3
+"""How long to wait for a transaction that writes the same rows; others are not waited for at all."""
 
 IDLE_SECONDS: Final = 10
 """How long a transaction may wait for us in its middle before the server undoes it. Ours wait for nobody: a process
@@ -27,7 +31,7 @@ _SERVER_FIX: Final = "Check that the database server of SIPKIT_STORE runs and ca
 _FIXES: Final = {
     "55P03": "Somebody keeps the store locked: end the other program's transaction. It works again by itself.",
     "53100": "The disk of the database server is full: make space there. It works again by itself.",
-    "42P01": "The database has lost the kit's tables. Restore them, or restart kernel and webhook server to begin anew.",
+    "42P01": "The database has lost the kit's tables. Restore them, or restart kernel and server to begin anew.",
 }
 """By SQLSTATE: lock_not_available, disk_full, undefined_table."""
 
@@ -60,14 +64,13 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def patience(url: URL, busy_seconds: float) -> dict[str, str | int]:
+def patience(url: URL) -> dict[str, str | int]:
     """Return the connection's parameters that make a wait end: for the server, for a lock, for ourselves.
 
     Args:
         url: May have ``options`` and ``connect_timeout`` of its own, which win.
-        busy_seconds: How long to wait for another process's write.
     """
-    limits = {"lock_timeout": busy_seconds, "idle_in_transaction_session_timeout": IDLE_SECONDS}
+    limits = {"lock_timeout": LOCK_SECONDS, "idle_in_transaction_session_timeout": IDLE_SECONDS}
     options = [f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items()]
     own = url.query.get("options", ())
     options += [own] if isinstance(own, str) else own

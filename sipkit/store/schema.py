@@ -261,7 +261,7 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
         # Parameters of a statement are PINs and numbers; they have no business in an error's text.
         if postgresql.is_postgresql(parsed):
-            limits = postgresql.patience(parsed, BUSY_SECONDS)
+            limits = postgresql.patience(parsed)
             # A server that was restarted meanwhile is noticed, and connected to anew, when a connection is taken.
             return create_engine(
                 postgresql.with_driver(parsed), hide_parameters=True, pool_pre_ping=True, connect_args=limits
