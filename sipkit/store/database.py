@@ -112,8 +112,8 @@ class Database:
                         conn.execution_options(access=access, patience=patience)
                         with conn.begin():
                             return work(conn)
-                except DBAPIError as error:
-                    if not isinstance(error, IntegrityError) and not postgresql.is_race(error):
+                except (DBAPIError, sqlite_failures.FileReplaced) as error:
+                    if isinstance(error, DBAPIError) and not _begins_anew(error):
                         raise
                     refusal = error
         except SQLAlchemyError as error:
@@ -145,6 +145,11 @@ class Database:
         if self._engine.dialect.name == "postgresql":
             return postgresql.failure(error)
         return sqlite_failures.failure(error)
+
+
+def _begins_anew(error: DBAPIError) -> bool:
+    """Whether a transaction was undone because another one was quicker."""
+    return isinstance(error, IntegrityError) or postgresql.is_race(error)
 
 
 def _words(error: SQLAlchemyError) -> str:

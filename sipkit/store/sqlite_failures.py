@@ -50,6 +50,10 @@ _FIXES: Final[Mapping[str, str]] = {
 """By the code's beginning."""
 
 
+class FileReplaced(SQLAlchemyError):
+    """A connection's file is not the one of its name any more, or not there; another connection has to be taken."""
+
+
 def failure(error: SQLAlchemyError) -> StoreError:
     """Return the error of the kit that says what failed; SQLite's own words hold no value of a statement."""
     cause = getattr(error, "orig", None)
