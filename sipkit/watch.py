@@ -34,7 +34,8 @@ PERIOD: Final = 5.0
 """Seconds between two rounds."""
 
 ROUND: Final = 3.0
-"""Seconds, with `PERIOD` less than `ROLE_SECONDS`, that a round waits for what it began; what takes longer goes on, and is not begun again meanwhile."""
+"""Seconds that a round waits for what it began; what takes longer goes on, and is not begun again meanwhile. With a
+`PERIOD` it is less than `ROLE_SECONDS`."""
 
 STOCKTAKING_EVERY: Final = 20.0
 """Seconds between two looks for orphans: two looks are within the first minute."""

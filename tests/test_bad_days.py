@@ -8,18 +8,20 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
 
 from sipkit import app as sipkit_app
 from sipkit.errors import StoreError
 from sipkit.rooms import Room
-from sipkit.store import Store
+from sipkit.store import Store, postgresql
 from sipkit.store.replay_book import Answer
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel
 from tests.standins.boards import now
 from tests.standins.forger import Forger, Sent, app_of_an_account
+from tests.standins.postgres import Postgres
 
 if sys.platform != "win32":
     import resource
@@ -157,6 +159,32 @@ def rows(file: Path) -> dict[str, int]:
         return {name: conn.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608
 
 
+def of_a_call() -> list[Sent]:
+    """What the platform asks and tells of a call, signed."""
+    forger, call = Forger(SECRET, "KEY", "APP"), {"uuid": "one", "from": "12025550123"}
+    sent = (
+        Sent("POST", "voice-answer", call, ""),
+        Sent("POST", "voice-dtmf", {**call, "dtmf": "000000"}, ""),
+        Sent("POST", "voice-events", {"uuid": "two", "from": "12025550124", "status": "ringing"}, ""),
+    )
+    return [forger.signed(each) for each in sent]
+
+
+def let_down(app: Flask, sent: list[Sent]) -> bool:
+    """Whether each request of a call is answered, and what is said is an apology."""
+    answers = [each.send(app) for each in sent]
+    assert {status for status, _ in answers} == {200}
+    apologies = ["Sorry, something went wrong" in text for _, text in answers]
+    assert '"ok":false' in answers[2][1] or not any(apologies)
+    return apologies == [True, True, False]
+
+
+def answered(app: Flask, sent: list[Sent]) -> bool:
+    """Whether the requests are answered as if for the first time: the wrong PIN is the call's first."""
+    answers = [each.send(app)[1] for each in sent]
+    return '"input"' in answers[0] and "2 more tries" in answers[1] and '"ok":true' in answers[2]
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_caller_hears_an_apology_and_the_next_one_a_prompt(
     app: Flask, store: Store, room: Room, file: Path, cause: str
@@ -166,30 +194,58 @@ def test_a_caller_hears_an_apology_and_the_next_one_a_prompt(
     The very request that failed, repeated by the platform when the cause is gone, is answered as if for the first time.
     """
     fix, happens = CAUSES[cause]
-    forger = Forger(SECRET, "KEY", "APP")
-    sent = [
-        forger.signed(Sent("POST", "voice-answer", {"uuid": "one", "from": "12025550123"}, "")),
-        forger.signed(Sent("POST", "voice-dtmf", {"uuid": "one", "from": "12025550123", "dtmf": "000000"}, "")),
-        forger.signed(Sent("POST", "voice-events", {"uuid": "two", "from": "12025550124", "status": "ringing"}, "")),
-    ]
+    sent = of_a_call()
     with happens(store, file):
         before = rows(file) if cause in {"locked", "full", "read-only"} else {}
-        answers = [each.send(app) for each in sent]
-        assert {status for status, _ in answers} == {200}
-        assert "Sorry, something went wrong" in answers[0][1]
-        assert answers[0][1] == answers[1][1]
-        assert '"ok":false' in answers[2][1]
+        assert let_down(app, sent)
         with store.patience(0.1), pytest.raises(StoreError) as caught:
             store.set_fact("test", "x" * 20_000)
         assert fix in caught.value.fix
         assert before == (rows(file) if before else {})
-    answers = [each.send(app) for each in sent]
-    assert '"input"' in answers[0][1]
-    assert "2 more tries" in answers[1][1]
-    assert '"ok":true' in answers[2][1]
+    assert answered(app, sent)
     assert store.room("standup") == room
     with closing(sqlite3.connect(file)) as conn:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_every_wait_ends_before_the_platforms_does() -> None:
+    """Whatever a request waits for in the store, it gives up while the platform still listens."""
+    assert max(sipkit_app.PATIENCE, postgresql.LOCK_SECONDS, postgresql.CONNECT_SECONDS) < PLATFORMS_PATIENCE - 1
+
+
+@contextmanager
+def stopped(server: Postgres, _url: str) -> Iterator[None]:
+    """The database server is stopped, and started again."""
+    server.stop()
+    yield
+    server.start()
+
+
+@contextmanager
+def table_locked(_server: Postgres, url: str) -> Iterator[None]:
+    """Somebody has locked a table, as some ways of tidying do."""
+    with psycopg.connect(url.replace("+psycopg", "")) as other:
+        other.execute("LOCK TABLE replays")
+        yield
+
+
+@pytest.mark.parametrize(("happens", "fix"), [(stopped, "runs and can be reached"), (table_locked, "locked")])
+def test_the_same_with_postgresql(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, happens: Callable[..., Any], fix: str
+) -> None:
+    """A database server that is away, or a table that somebody keeps: an apology, and no restart of ours afterwards."""
+    monkeypatch.setattr(postgresql, "LOCK_SECONDS", 0.2)
+    with postgres.database() as url:
+        app = app_of_an_account(tmp_path, SECRET, url)
+        store: Store = app.extensions["sipkit"].store
+        sent = of_a_call()
+        with happens(postgres, url):
+            assert let_down(app, sent)
+            with pytest.raises(StoreError) as caught:
+                store.answered("id", "digest", lambda: Answer(200, ""))
+            assert fix in caught.value.fix
+        assert answered(app, sent)
+        store.close()
 
 
 # With a real server, a real phone and the panel

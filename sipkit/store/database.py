@@ -9,9 +9,8 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
-from sipkit.store import postgresql
+from sipkit.store import postgresql, sqlite_failures
 from sipkit.store.clock import Clock, ticks
-from sipkit.store.failures import store_error
 from sipkit.store.schema import BUSY_SECONDS, DURABLE, READ
 
 T = TypeVar("T")
@@ -78,7 +77,10 @@ class Database:
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Let this thread wait no longer than that, `BUSY_SECONDS` otherwise, for its turn to write."""
+        """Let this thread wait no longer than that, `BUSY_SECONDS` otherwise, for its turn to write.
+
+        PostgreSQL knows no such turns, and the waits that it does know are short (`postgresql.LOCK_SECONDS`).
+        """
         before = getattr(self._here, "patience", BUSY_SECONDS)
         self._here.patience = seconds
         try:
@@ -110,13 +112,13 @@ class Database:
                         conn.execution_options(access=access, patience=patience)
                         with conn.begin():
                             return work(conn)
-                except DBAPIError as error:
-                    if not isinstance(error, IntegrityError) and not postgresql.is_race(error):
+                except (DBAPIError, sqlite_failures.FileReplaced) as error:
+                    if isinstance(error, DBAPIError) and not _begins_anew(error):
                         raise
                     refusal = error
         except SQLAlchemyError as error:
-            raise store_error(error) from None
-        raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {refusal.orig}.") from None
+            raise self._failure(error) from None
+        raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
 
     def whole(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction of which every `run` of this thread is a part until it ends: all of it, or nothing.
@@ -138,3 +140,18 @@ class Database:
                 self._here.now = None
 
         return self.run(access, joined)
+
+    def _failure(self, error: SQLAlchemyError) -> StoreError:
+        if self._engine.dialect.name == "postgresql":
+            return postgresql.failure(error)
+        return sqlite_failures.failure(error)
+
+
+def _begins_anew(error: DBAPIError) -> bool:
+    """Whether a transaction was undone because another one was quicker."""
+    return isinstance(error, IntegrityError) or postgresql.is_race(error)
+
+
+def _words(error: SQLAlchemyError) -> str:
+    """Return the driver's first line only: PostgreSQL's second one quotes the values."""
+    return str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]

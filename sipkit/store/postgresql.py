@@ -7,12 +7,16 @@ from importlib.util import find_spec
 from typing import Final
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sipkit.errors import StoreError
 
-CONNECT_SECONDS: Final = 5
-"""How long a connection may take to come about; a server that is gone is told of after that at the latest."""
+CONNECT_SECONDS: Final = 3
+"""How long a connection may take to come about: a caller shall hear an apology before the platform gives us up, which
+it does after five."""
+
+LOCK_SECONDS: Final = 3
+"""How long to wait for a transaction that writes the same rows; others are not waited for at all."""
 
 IDLE_SECONDS: Final = 10
 """How long a transaction may wait for us in its middle before the server undoes it. Ours wait for nobody: a process
@@ -24,6 +28,12 @@ _RACES: Final = frozenset({"40001", "40P01"})
 _DRIVER_FIX: Final = 'Run `pip install "sipkit-notebooks[postgresql]"`, which brings the driver (psycopg 3).'
 _URL_FIX: Final = "Correct SIPKIT_STORE: postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
 _SERVER_FIX: Final = "Check that the database server of SIPKIT_STORE runs and can be reached from here."
+_FIXES: Final = {
+    "55P03": "Somebody keeps the store locked: end the other program's transaction. It works again by itself.",
+    "53100": "The disk of the database server is full: make space there. It works again by itself.",
+    "42P01": "The database has lost the kit's tables. Restore them, or restart kernel and server to begin anew.",
+}
+"""By SQLSTATE: lock_not_available, disk_full, undefined_table."""
 
 _FULL: Final = ("has no connection left", "Raise max_connections of PostgreSQL, or run fewer workers.")
 _REFUSALS: Final = {
@@ -54,14 +64,13 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
-def patience(url: URL, busy_seconds: float) -> dict[str, str | int]:
+def patience(url: URL) -> dict[str, str | int]:
     """Return the connection's parameters that make a wait end: for the server, for a lock, for ourselves.
 
     Args:
         url: May have ``options`` and ``connect_timeout`` of its own, which win.
-        busy_seconds: How long to wait for another process's write.
     """
-    limits = {"lock_timeout": busy_seconds, "idle_in_transaction_session_timeout": IDLE_SECONDS}
+    limits = {"lock_timeout": LOCK_SECONDS, "idle_in_transaction_session_timeout": IDLE_SECONDS}
     options = [f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items()]
     own = url.query.get("options", ())
     options += [own] if isinstance(own, str) else own
@@ -74,8 +83,14 @@ def is_race(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _RACES
 
 
-def refusal(text: str) -> StoreError:
-    """Return what it means that no connection came about, or that one broke; libpq's text names hosts and users."""
+def failure(error: SQLAlchemyError) -> StoreError:
+    """Return what a failure of PostgreSQL means. Its own text names hosts and users, and may quote values."""
+    cause = getattr(error, "orig", None)
+    if cause is not None and getattr(cause, "sqlstate", None) is not None:
+        # The first line only: the second one quotes the values.
+        words = str(cause).partition("\n")[0]
+        return StoreError(f"The store does not work: {words}.", _FIXES.get(cause.sqlstate, _SERVER_FIX))
+    text = str(cause)
     for sign, (says, fix) in _REFUSALS.items():
         if sign in text:
             return StoreError(f"The store's database server {says}.", fix)

@@ -34,11 +34,12 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from sipkit.errors import StoreError
 from sipkit.store import postgresql
+from sipkit.store.sqlite_failures import FileReplaced
 
 SCHEMA_VERSION: Final = "5"
 """2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
@@ -259,7 +260,7 @@ def open_engine(url: str) -> Engine:
         parsed = make_url(url)
         # Parameters of a statement are PINs and numbers; they have no business in an error's text.
         if postgresql.is_postgresql(parsed):
-            limits = postgresql.patience(parsed, BUSY_SECONDS)
+            limits = postgresql.patience(parsed)
             # A server that was restarted meanwhile is noticed, and connected to anew, when a connection is taken.
             return create_engine(
                 postgresql.with_driver(parsed), hide_parameters=True, pool_pre_ping=True, connect_args=limits
@@ -305,12 +306,6 @@ def _teach_sqlite(engine: Engine, path: Path) -> None:
         connection: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, **options)
         return connection
 
-    @event.listens_for(engine, "checkout")
-    def see_file(_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
-        # SQLite goes on writing to a file that was deleted or replaced, and nobody would ever read it.
-        if record.info["file"] != _identity(path):
-            raise InvalidatePoolError
-
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         record.info["file"] = _identity(path)
@@ -330,6 +325,10 @@ def _teach_sqlite(engine: Engine, path: Path) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        # SQLite goes on writing to a file that was deleted or replaced, and nobody would ever read it.
+        if connection.info["file"] != _identity(path):
+            connection.invalidate()
+            raise FileReplaced
         options = connection.get_execution_options()
         access, patience = options.get("access", READ), options.get("patience", BUSY_SECONDS)
         if connection.info.get("patience") != patience:

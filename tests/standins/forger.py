@@ -143,8 +143,8 @@ def token_of(claims: dict[str, Any], secret: str, alg: str = "HS256") -> str:
     return f"{head}.{payload}.{_base64(hmac.new(secret.encode(), f'{head}.{payload}'.encode(), hashes[alg]).digest())}"
 
 
-def app_of_an_account(home: Path, secret: str) -> Flask:
-    """The kit's app for a made-up account: key KEY, application APP."""
+def app_of_an_account(home: Path, secret: str, store_url: str | None = None) -> Flask:
+    """The kit's app for a made-up account: key KEY, application APP; its store is a file unless told otherwise."""
     nothing = SecretStr("x")
     account = Account(
         mode="sandbox",
@@ -158,8 +158,9 @@ def app_of_an_account(home: Path, secret: str) -> Flask:
         signature_secret=SecretStr(secret),
         conference_number="12025550100",
     )
-    app = create_app(Settings.load(mode="sandbox", home=home), account, Store.open(f"sqlite:///{home}/db", "sandbox:1"))
-    app.extensions["sipkit"].store.set_fact("public_url", "https://calls.example.com")
+    store = Store.open(store_url or f"sqlite:///{home}/db", "sandbox:1")
+    app = create_app(Settings.load(mode="sandbox", home=home), account, store)
+    store.set_fact("public_url", "https://calls.example.com")
     return app
 
 

@@ -1,8 +1,8 @@
-"""What a failure of the database means to the person at the keyboard, and what to do about it.
+"""What a failure of SQLite means to the person at the keyboard, and what to do about it.
 
-SQLite names its failures by result codes (sqlite.org/rescode.html), PostgreSQL by SQLSTATE (its manual, appendix A).
-None of them is mended here: nothing is deleted, nothing made anew. What is asked again once the cause is gone works
-again, in the same process.
+SQLite names its failures by result codes (sqlite.org/rescode.html). None of them is mended here: nothing is deleted,
+nothing made anew. What is asked again once the cause is gone works again, in the same process. Those of PostgreSQL are
+in `postgresql`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from typing import Final
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
 from sipkit.errors import StoreError
-from sipkit.store import postgresql
 
 _LOCKED: Final = (
     "Another program keeps the store locked: close a database browser, a backup or a stuck kernel that has it open. "
@@ -37,8 +36,6 @@ _DAMAGED: Final = (
     "The store's file is damaged. Stop kernel and webhook server and move it away, or put a backup in its place; "
     "`sqlite3 sipkit.db .recover` saves what can be read. `make clean` begins anew, without the rooms."
 )
-_AWAY: Final = "Start the database server, or correct SIPKIT_STORE. It works again by itself once the server is there."
-
 _FIXES: Final[Mapping[str, str]] = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
@@ -49,29 +46,19 @@ _FIXES: Final[Mapping[str, str]] = {
     "SQLITE_CANTOPEN": _GONE,
     "SQLITE_CORRUPT": _DAMAGED,
     "SQLITE_NOTADB": _DAMAGED,
-    "42P01": _OTHER,  # undefined_table
-    "53100": _FULL,  # disk_full
-    "55P03": _LOCKED,  # lock_not_available
-    "08": _AWAY,  # connection exception
-    "57P": _AWAY,  # admin_shutdown, crash_shutdown, cannot_connect_now
-    "XX001": _DAMAGED,  # data_corrupted
 }
 """By the code's beginning."""
 
 
-def store_error(error: SQLAlchemyError) -> StoreError:
-    """Return the error of the kit that says what failed; its text holds no value of a statement."""
-    cause = getattr(error, "orig", None)
-    if type(cause).__module__.startswith("psycopg") and getattr(cause, "sqlstate", None) is None:
-        return postgresql.refusal(str(cause))  # there is no connection, so no server to name it
-    # The driver's first line only: PostgreSQL's second one quotes the values.
-    words = str(cause or type(error).__name__).partition("\n")[0]
-    return StoreError(f"The store does not work: {words}.", _fix(error))
+class FileReplaced(SQLAlchemyError):
+    """A connection's file is not the one of its name any more, or not there; another connection has to be taken."""
 
 
-def _fix(error: SQLAlchemyError) -> str | None:
+def failure(error: SQLAlchemyError) -> StoreError:
+    """Return the error of the kit that says what failed; SQLite's own words hold no value of a statement."""
     cause = getattr(error, "orig", None)
-    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
-    if (code == "SQLITE_ERROR" and str(cause).startswith("no such")) or isinstance(error, NoResultFound):
-        return _OTHER
-    return next((fix for beginning, fix in _FIXES.items() if code.startswith(beginning)), None)
+    code = getattr(cause, "sqlite_errorname", "")
+    # A store whose tables were made anew meanwhile has no clock of this start of the machine: it was read in vain.
+    other = isinstance(error, NoResultFound) or (code == "SQLITE_ERROR" and str(cause).startswith("no such"))
+    fix = _OTHER if other else next((fix for name, fix in _FIXES.items() if code.startswith(name)), None)
+    return StoreError(f"The store does not work: {cause or type(error).__name__}.", fix)
