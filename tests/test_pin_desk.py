@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import Connection, event, select
 
 from sipkit.errors import BadRoomName, RoomNotFound
 from sipkit.pin_desk import Admitted, PinDesk, Refused
 from sipkit.rooms import Room
 from sipkit.store import Store, schema
 from sipkit.store.schema import READ
+from sipkit.store.statements import Statement
 
 NUMBER = "12025550123"
 WRONG = "111111"  # no PIN has a digit twice in a row
@@ -202,7 +203,9 @@ def test_a_leaked_pin_guards_its_room_alone(desk: PinDesk, store: Store, room: R
 
 
 @pytest.mark.parametrize("case", ["expired", "replaced", "closed", "withdrawn"])
-def test_void_and_wrong_pins_take_the_same_work(desk: PinDesk, store: Store, room: Room, case: str) -> None:
+def test_void_and_wrong_pins_take_the_same_work(
+    desk: PinDesk, store: Store, room: Room, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever takes the time learns nothing: a void PIN has the statements of a wrong one, and the same verdict."""
     store.make_pin(room, "personal", "Ada")
     pin = {each.kind: each for each in store.pins(room)}["personal" if case == "withdrawn" else "room"].digits
@@ -220,12 +223,19 @@ def test_void_and_wrong_pins_take_the_same_work(desk: PinDesk, store: Store, roo
 
     def statements(leg: str, keys: str) -> tuple[list[str], Any]:
         seen: list[str] = []
+        its_own = Statement._cursor
 
         def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
             seen.append(statement)
 
+        def note_too(statement: Statement, conn: Connection, values: dict[str, Any]) -> Any:
+            seen.append(str(statement._core))
+            return its_own(statement, conn, values)
+
         event.listen(store._engine, "before_cursor_execute", note)
-        verdict = desk.judge(leg, "", keys)
+        with monkeypatch.context() as patch:
+            patch.setattr(Statement, "_cursor", note_too)
+            verdict = desk.judge(leg, "", keys)
         event.remove(store._engine, "before_cursor_execute", note)
         return seen, verdict
 

@@ -11,8 +11,15 @@ from sipkit.store.charge_rows import bridge_charges_begin, bridge_charges_end
 from sipkit.store.database import Database
 from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row, rooms_at
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
+from sipkit.store.statements import Statement, given
 
 LIVING: Final = bridges.c.ended_at.is_(None)
+
+_OF_LEG: Final = Statement(
+    select(bridges)
+    .where(bridges.c.environment == given(bridges.c.environment), bridges.c.leg_uuid == given(bridges.c.leg_uuid))
+    .order_by(bridges.c.id.desc())
+)
 
 
 class BridgeBook(Database):
@@ -175,7 +182,12 @@ class BridgeBook(Database):
 
     def bridge_of_leg(self, leg_uuid: str) -> Bridge | None:
         """Return the bridge, ended or not, whose phone side is this leg."""
-        return self._first_bridge(bridges.c.leg_uuid == leg_uuid)
+
+        def work(conn: Connection) -> Bridge | None:
+            row = _OF_LEG.first(conn, environment=self.environment, leg_uuid=leg_uuid)
+            return None if row is None else as_bridge(row)
+
+        return self.run(READ, work)
 
     def living_bridges(self, owners: Iterable[str] | None = None) -> list[Bridge]:
         """Return all living bridges of this environment, or those of some owners."""

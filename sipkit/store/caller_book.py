@@ -8,11 +8,22 @@ from sqlalchemy import Connection, func, select, update
 
 from sipkit.rooms import CALLER_STATES, Caller, CallerState, Pin, Room
 from sipkit.store.database import Database
-from sipkit.store.rows import as_caller, caller_row, caller_row_made, one
+from sipkit.store.rows import Fields, as_caller, caller_row, caller_row_made
 from sipkit.store.schema import QUICK, READ, bridges, callers
+from sipkit.store.statements import Statement, all_given, given
 
 NEWS_WITHIN: Final = 10.0
 """Seconds after the bridge's end within which each phone's own news is awaited."""
+
+_NEWS: Final = ("number", "room_id", "pin_id", "name", "host", "state", "waiting_at", "joined_at", "left_at")
+"""The columns that news of a leg may change."""
+
+_SEEN: Final = Statement(
+    update(callers).where(callers.c.id == given(callers.c.id)).values(all_given(*(callers.c[name] for name in _NEWS)))
+)
+_JOINED: Final = Statement(
+    select(func.count()).where(callers.c.room_id == given(callers.c.room_id), callers.c.state == "joined")
+)
 
 
 class CallerBook(Database):
@@ -47,9 +58,11 @@ class CallerBook(Database):
                 news["state"] = state
                 if state in {"waiting", "joined", "left"}:
                     news[f"{state}_at"] = self.now(conn)
-            if news:
-                conn.execute(update(callers).where(callers.c.id == row["id"]).values(**news))
-            return as_caller(one(caller_row(conn, self.environment, leg_uuid)))
+            if not news:
+                return as_caller(row)
+            now_known: Fields = {**row, **news}
+            _SEEN.run(conn, id=row["id"], **{name: now_known[name] for name in _NEWS})
+            return as_caller(now_known)
 
         return self.run(QUICK, work)
 
@@ -109,8 +122,7 @@ class CallerBook(Database):
 
     def joined(self, room_id: int) -> int:
         """Return how many phones are on record as being in a room's conversation."""
-        query = select(func.count()).where(callers.c.room_id == room_id, callers.c.state == "joined")
-        return self.run(READ, lambda conn: int(conn.scalar(query) or 0))
+        return self.run(READ, lambda conn: int(_JOINED.value(conn, room_id=room_id)))
 
     def caller_left(self, leg_uuid: str) -> Caller:
         """Keep that the leg is gone, even if nothing else was ever heard of it."""

@@ -9,12 +9,16 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
 from sipkit.store.clock import Clock, ticks
-from sipkit.store.schema import DURABLE, READ
+from sipkit.store.schema import DURABLE, QUICK, READ
 
 T = TypeVar("T")
 
 MAX_ATTEMPTS: Final = 50
 """Lost races in a row before a write gives up; two or three is what happens."""
+
+
+class _TooQuick(Exception):
+    """A part of a QUICK transaction has to be DURABLE."""
 
 
 class Database:
@@ -23,7 +27,8 @@ class Database:
     def __init__(self, engine: Engine, environment: str) -> None:
         self.environment = environment
         self._engine = engine
-        self._here = threading.local()  # .conn: the transaction that this thread's `run` joins, if one is open
+        # .conn: the transaction that this thread's `run` joins, if one is open; .access: what it was begun as
+        self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
@@ -78,6 +83,8 @@ class Database:
         """
         joined: Connection | None = getattr(self._here, "conn", None)
         if joined is not None:
+            if access == DURABLE and self._here.access == QUICK:
+                raise _TooQuick
             return work(joined)
         try:
             for _attempt in range(MAX_ATTEMPTS):
@@ -92,26 +99,32 @@ class Database:
             raise StoreError(f"The store does not work: {_words(error)}.") from None
         raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
 
-    def whole(self, access: str, work: Callable[[Connection], T]) -> T:
+    def whole(self, work: Callable[[Connection], T]) -> T:
         """Run one transaction of which every `run` of this thread is a part until it ends: all of it, or nothing.
 
+        It is QUICK as long as all its parts are. With the first that is DURABLE it is undone, and begins anew as that.
+
         Args:
-            access: QUICK or DURABLE, for all parts alike; they may write whatever they ask for.
             work: As for `run`. It must have no effect but here, for it may be undone and called anew.
 
         Raises:
             StoreError: As for `run`.
         """
+        access = QUICK
 
         def joined(conn: Connection) -> T:
-            self._here.conn = conn
+            self._here.conn, self._here.access = conn, access
             try:
                 return work(conn)
             finally:
                 del self._here.conn
                 self._here.now = None
 
-        return self.run(access, joined)
+        try:
+            return self.run(QUICK, joined)
+        except _TooQuick:
+            access = DURABLE
+            return self.run(DURABLE, joined)
 
 
 def _words(error: SQLAlchemyError) -> str:

@@ -35,7 +35,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from sipkit.errors import StoreError
 
@@ -318,9 +318,16 @@ def _teach_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         access = connection.get_execution_options().get("access", READ)
+        driver: Any = connection.connection.dbapi_connection
         if access == READ:
-            connection.exec_driver_sql("BEGIN")
+            driver.execute("BEGIN")
             return
-        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if access == DURABLE else 'NORMAL'}")
-        # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        level = "FULL" if access == DURABLE else "NORMAL"
+        if connection.info.get("synchronous") != level:
+            driver.execute(f"PRAGMA synchronous = {level}")
+            connection.info["synchronous"] = level
+        try:
+            # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise OperationalError("BEGIN IMMEDIATE", None, error, hide_parameters=True) from None
