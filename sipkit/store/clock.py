@@ -21,9 +21,12 @@ from sipkit.store.statements import Statement
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # Linux, random(4)
 
 
+_LINUX: Final = _BOOT_ID.exists()
+
+
 def ticks() -> float:
     """Return the seconds of a clock of this machine that goes on while it sleeps, from whatever beginning."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if _BOOT_ID.exists() else time.time()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _LINUX else time.time()
 
 
 class Clock:
@@ -35,7 +38,7 @@ class Clock:
 
     def __init__(self, dialect: str) -> None:
         self._server = dialect == "postgresql"
-        boot = _BOOT_ID.read_text().strip() if dialect == "sqlite" and _BOOT_ID.exists() else ""
+        boot = _BOOT_ID.read_text().strip() if dialect == "sqlite" and _LINUX else ""
         self._booted = bool(boot)
         self._key = f"clock:{boot or dialect}"
         self._kept = (facts.c.environment == "") & (facts.c.key == self._key)
