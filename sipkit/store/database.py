@@ -1,6 +1,7 @@
 """One transaction at a time: how every part of the store reads and writes."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -30,10 +31,15 @@ class Database:
         # .conn: the transaction that this thread's `run` joins, if one is open; .access: what it was begun as
         self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
+        # Connections to a file cannot be lost; those to a server are looked at by the engine's pool whenever one is taken.
+        self._keeps = engine.dialect.name == "sqlite"
+        self._idle: deque[Connection] = deque()
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
+        while self._idle:
+            self._idle.pop().close()
         self._engine.dispose()
 
     def now(self, conn: Connection) -> float:
@@ -89,15 +95,31 @@ class Database:
         try:
             for _attempt in range(MAX_ATTEMPTS):
                 try:
-                    with self._engine.connect() as conn:
-                        conn.execution_options(access=access)
-                        with conn.begin():
-                            return work(conn)
+                    return self._transaction(access, work)
                 except IntegrityError as error:
                     refusal = error
         except SQLAlchemyError as error:
             raise StoreError(f"The store does not work: {_words(error)}.") from None
         raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
+
+    def _transaction(self, access: str, work: Callable[[Connection], T]) -> T:
+        """Run one transaction, once."""
+        try:
+            conn = self._idle.pop()
+        except IndexError:
+            conn = self._engine.connect()
+        try:
+            conn.info["access"] = access
+            with conn.begin():
+                result = work(conn)
+        except BaseException:
+            conn.close()
+            raise
+        if self._keeps:
+            self._idle.append(conn)
+        else:
+            conn.close()
+        return result
 
     def whole(self, work: Callable[[Connection], T]) -> T:
         """Run one transaction of which every `run` of this thread is a part until it ends: all of it, or nothing.

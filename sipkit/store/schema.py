@@ -294,8 +294,8 @@ def _make_private_file(path: Path) -> None:
 def _teach_sqlite(engine: Engine) -> None:
     """Make SQLite behave: write-ahead log, writers in a queue, each write as durable as it asks.
 
-    All that is special to SQLite is in this function. A transaction says what it is by the execution
-    option ``access``: one of READ, QUICK and DURABLE.
+    All that is special to SQLite is in this function. What its next transaction
+    is a connection says in its ``info``, as ``access``: READ, QUICK or DURABLE.
     """
 
     @event.listens_for(engine, "connect")
@@ -317,7 +317,7 @@ def _teach_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        access = connection.get_execution_options().get("access", READ)
+        access = connection.info.get("access", READ)
         driver: Any = connection.connection.dbapi_connection
         if access == READ:
             driver.execute("BEGIN")
