@@ -31,7 +31,7 @@ class Database:
         # .conn: the transaction that this thread's `run` joins, if one is open; .access: what it was begun as
         self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
-        # Connections to a file cannot be lost; those to a server are looked at by the engine's pool whenever one is taken.
+        # Connections to a file cannot be lost; those to a server are looked at by the pool whenever one is taken.
         self._keeps = engine.dialect.name == "sqlite"
         self._idle: deque[Connection] = deque()
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
