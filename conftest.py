@@ -29,6 +29,7 @@ LIVE_SETTINGS = frozenset(
         "serverurl",
         "signature_secret",
         "signaturesecret",
+        "sipkit_store",
         "sipkit_store_url",
         "ssh_tunnel",
         "tunnel",

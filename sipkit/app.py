@@ -11,7 +11,8 @@ and says where it would; everything else works. See `create_app`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask
 
@@ -22,6 +23,13 @@ from sipkit.errands import Errands
 from sipkit.errors import MissingCredential, ServerError
 from sipkit.settings import ANYBODY, Settings
 from sipkit.store import Store
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+PATIENCE: Final = 3.0
+"""Seconds that a request waits for its turn to write in the store. The platform gives an answer webhook five
+(`socket_timeout` of the application), and then the caller hears nothing at all."""
 
 log = logging.getLogger("sipkit.webhooks")
 
@@ -71,6 +79,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhooks.MAX_BODY + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # it would answer by an HTML redirect
+    app.wsgi_app = _with_patience(app.wsgi_app, store)  # type: ignore[method-assign, assignment]  # as Flask's manual
     fixed = account
     account_now = account_now or (lambda: fixed)
     errands = Errands(Attendant(settings, store, account_now).do)
@@ -85,6 +94,16 @@ def create_app(
         require_end=require_end or _refuse,
     )
     return app
+
+
+def _with_patience(app: "WSGIApplication", store: Store) -> "WSGIApplication":
+    """Let each request give a locked store up in time for an apology to be heard."""
+
+    def patient(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with store.patience(PATIENCE):
+            return app(environ, start_response)
+
+    return patient
 
 
 def _refuse(_owner: str) -> None:

@@ -120,6 +120,11 @@ class SandboxTrace:
         told: dict[str, list[dict[str, Any]]] = self._control.ask("GET", "/sandbox/ledger").json()
         return told
 
+    def levels(self) -> dict[str, float]:
+        """Return how loud each leg of the phone side was in the last second, dBFS; -96 is silence."""
+        told: dict[str, float] = self._control.ask("GET", "/sandbox/levels").json()["levels"]
+        return told
+
     def _follow(self, since: int, silence: float) -> Iterator[dict[str, Any]]:
         """Yield events as they happen, until none came for `silence` seconds."""
         import requests

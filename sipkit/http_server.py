@@ -89,6 +89,9 @@ def http_server(sock: socket.socket, app: "WSGIApplication") -> Any:
             except ValueError:
                 # Waitress would close without an answer, and log a stack with the paths of this machine.
                 raise ParsingError("Malformed request") from None
+            if not self.chunked and not self.content_length:
+                # It may not be said without a body (RFC 9110, 10.1.1), and waitress would wait for one.
+                self.expect_continue = False
 
     class Channel(HTTPChannel):  # type: ignore[misc]  # as above
         parser_class = Parser

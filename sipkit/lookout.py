@@ -1,7 +1,7 @@
 """What a board offers to see what happens: waiting for a state, and the sandbox's phones, people and trace."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from sipkit.errors import SandboxError
 from sipkit.rooms import Bridge, BridgeState, Caller, Room
@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     from sipkit.cloud import Account
     from sipkit.phones import SandboxParticipant, SandboxPhone, SandboxTrace
     from sipkit.sandbox.launcher import SandboxInfo
+    from sipkit.server import WebhookServer
     from sipkit.settings import Settings
     from sipkit.store import Store
 
 T = TypeVar("T")
+
+TALKS: Final = -45.0
+"""Level of a second with speech in it, dBFS; a quiet room is below -60."""
 
 
 class Lookout:
@@ -32,11 +36,20 @@ class Lookout:
         """The number phones dial."""
         raise NotImplementedError
 
+    @property
+    def server(self) -> "WebhookServer | None":
+        """The webhook server, once it was started."""
+        raise NotImplementedError
+
     def _room(self, room: Room | str) -> Room:
         raise NotImplementedError
 
     def _account(self) -> "Account":
         raise NotImplementedError
+
+    def trouble(self) -> str:
+        """Return why callers hear an apology instead of a prompt, and what to do; empty if they do not."""
+        return "" if self.server is None else self.server.trouble
 
     # Waiting
 
@@ -121,6 +134,14 @@ class Lookout:
         from sipkit.phones import SandboxTrace
 
         return SandboxTrace(self._sandbox())
+
+    def talking(self) -> frozenset[str]:
+        """Return the legs whose party is talking, or was within the last two seconds.
+
+        Raises:
+            SandboxError: Vonage tells nobody.
+        """
+        return frozenset(leg for leg, level in self.trace().levels().items() if level > TALKS)
 
     def _sandbox(self) -> "SandboxInfo":
         from sipkit.sandbox import launcher

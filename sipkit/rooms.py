@@ -6,6 +6,7 @@ A *bridge* is the one SIP leg that connects the session with the phone side. A *
 phone that dialled the number. Nothing here does any I/O; all times are `datetime` in UTC.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
@@ -168,6 +169,27 @@ class Caller:
         """The number's last four digits, such as ``•••0123``."""
         return mask_number(self.number)
 
+    @property
+    def alias(self) -> str:
+        """What pages call it: 12 hex digits. The leg's own name is for the Voice API, and stays with us."""
+        return hashlib.sha256(self.leg_uuid.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What became of something a host wanted done to a phone; true if this very request did it.
+
+    Attributes:
+        done: False when there was nothing to do: another host was quicker, or the phone has left.
+        words: What is so now, to be shown.
+    """
+
+    done: bool
+    words: str
+
+    def __bool__(self) -> bool:
+        return self.done
+
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
@@ -184,20 +206,24 @@ class HangUp:
     reason: str
 
 
-def checked_name(name: str) -> str:
-    """Return the room's name without surrounding space.
+def checked_name(name: str, whose: str = "A room's name") -> str:
+    """Return a name without surrounding space.
+
+    Args:
+        name: As somebody typed it.
+        whose: How the error begins.
 
     Raises:
         BadRoomName: If it is no text, empty, longer than 64 characters, or holds characters that
             cannot be shown (control characters, half of a surrogate pair).
     """
     if not isinstance(name, str):
-        raise BadRoomName(f"A room's name must be text, not {type(name).__name__}.")
+        raise BadRoomName(f"{whose} must be text, not {type(name).__name__}.")
     name = name.strip()
     if not name:
-        raise BadRoomName("A room's name must not be empty.")
+        raise BadRoomName(f"{whose} must not be empty.")
     if len(name) > MAX_NAME_LENGTH:
-        raise BadRoomName(f"A room's name has at most {MAX_NAME_LENGTH} characters; this has {len(name)}.")
+        raise BadRoomName(f"{whose} has at most {MAX_NAME_LENGTH} characters; this has {len(name)}.")
     if not name.isprintable():
-        raise BadRoomName("A room's name must be printable on one line.")
+        raise BadRoomName(f"{whose} must be printable on one line.")
     return name

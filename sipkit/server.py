@@ -96,6 +96,11 @@ class WebhookServer:
         return state is not None and state.healthy()
 
     @property
+    def trouble(self) -> str:
+        """Why it answers callers with apologies, and what to do; empty if it does not, or does not run."""
+        return self._state.trouble() if self._state is not None else ""
+
+    @property
     def _running(self) -> ServerState:
         if self._state is None:
             raise ServerError("The webhook server is not running.", "Start it: board.start_webhook_server().")

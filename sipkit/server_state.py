@@ -95,6 +95,10 @@ class ServerState:
         told = (self._health() or {}).get("public_url")
         return str(told) if told else None
 
+    def trouble(self) -> str:
+        """Why callers hear apologies from that server, and what to do, as its `/healthz` says; empty if they do not."""
+        return str((self._health() or {}).get("error", ""))
+
     def _health(self) -> dict[str, Any] | None:
         health = _health_at(self.port, self.proof) if self.process.alive else None
         return health if health is not None and health.get("instance") == self.instance else None

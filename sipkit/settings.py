@@ -46,7 +46,7 @@ API_URLS: Final = ("video_api_url", "voice_api_url", "account_api_url")
 ANYBODY: Final = "yes, let anybody call my webhooks"
 """What ALLOW_UNSIGNED_WEBHOOKS must say; a mere "yes" is too easily written by mistake."""
 
-_SHORT_NAMES: Final = {"mode": "sipkit_mode", "home": "sipkit_home", "store_url": "sipkit_store_url"}
+_SHORT_NAMES: Final = {"mode": "sipkit_mode", "home": "sipkit_home", "store_url": "sipkit_store"}
 
 
 def _tutorial(capital: str, camel: str) -> Any:
@@ -93,6 +93,7 @@ class Settings(PhoneSettings):
         room_budget: What a room may cost before its call is hung up, in each currency on its own; 0: anything.
         price_table: A TOML file with prices in place of those of `sipkit.prices`.
         guard_process: Whether a small process watches beside the webhook server while a call is up.
+        sipkit_store: Where rooms are kept, as an SQLAlchemy URL (it may hold a password); see `store_url`.
         webhook_port: Port of the webhook server on 127.0.0.1; 0 takes any free one.
         project_root: The folder that `.env` and relative paths belong to.
     """
@@ -108,7 +109,7 @@ class Settings(PhoneSettings):
     project_root: Path = Field(default_factory=Path.cwd, validation_alias="SIPKIT_PROJECT_ROOT")
     sipkit_mode: Annotated[Mode | None, forms.Word] = None
     sipkit_home: Path | None = None
-    sipkit_store_url: SecretStr | None = None
+    sipkit_store: SecretStr | None = Field(None, validation_alias=AliasChoices("SIPKIT_STORE", "SIPKIT_STORE_URL"))
 
     video_environment: Annotated[VideoEnvironment | None, forms.Word] = None
     video_api_key: forms.Text = _tutorial("VIDEO_API_KEY", "videoApiKey")
@@ -208,8 +209,8 @@ class Settings(PhoneSettings):
     @property
     def store_url(self) -> str:
         """SQLAlchemy URL of the store; a SQLite file in the data folder unless told otherwise."""
-        if self.sipkit_store_url is not None:
-            return self.sipkit_store_url.get_secret_value()
+        if self.sipkit_store is not None:
+            return self.sipkit_store.get_secret_value()
         return f"sqlite:///{self.home / 'sipkit.db'}"
 
     def child_environ(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sipkit.sandbox.launcher import SandboxInfo
     from sipkit.settings import Settings
     from sipkit.switchboard import Switchboard
+    from tests.standins.postgres import Postgres
 
 SANDBOX_START_SECONDS = 60.0
 SANDBOX_STOP_SECONDS = 15.0
@@ -155,6 +156,33 @@ def hall(
             board.start_webhook_server()
             yield board
     _send_participants_home(sandbox)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[Postgres]":
+    """A real PostgreSQL server of this worker, for tests that do not kill it: it does not wait for the disk."""
+    from tests.standins.postgres import Postgres, programs
+
+    found = programs()
+    if found is None:
+        pytest.skip("initdb is not installed (Debian package: postgresql)")
+    server = Postgres(found, durable=False)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store that is not there yet: of a SQLite file, then of a database of a real PostgreSQL server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'home' / 'sipkit.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url
 
 
 def _program(names: tuple[str, ...], package: str) -> str:

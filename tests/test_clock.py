@@ -15,9 +15,9 @@ DAY = 86400.0
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(store_url: str) -> str:
     """The store's address."""
-    return f"sqlite:///{tmp_path / 'store.db'}"
+    return store_url
 
 
 @pytest.fixture

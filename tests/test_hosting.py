@@ -8,9 +8,10 @@ import pytest
 from sipkit.errors import SipkitError
 from sipkit.phones import SandboxPhone
 from sipkit.phrases import ENGLISH
-from sipkit.rooms import Caller, CallerState, Room
+from sipkit.rooms import Caller, CallerState, Deed, Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel, HostPanel
+from sipkit.widgets.host_state import WHY_NO_TALKING
 from sipkit.widgets.refresh import stop_all
 
 SECONDS = 15.0
@@ -57,6 +58,13 @@ def said(board: Switchboard, text: str) -> bool:
     return board.wait_for(lambda: any(text in str(line) for line in board.trace().events()), SECONDS, text)
 
 
+def requests_to(board: Switchboard, caller: Caller) -> list[str]:
+    """What the platform was asked to do to a phone, in order."""
+    path = f"/v1/calls/{caller.leg_uuid}"
+    asked = [event for event in board.trace().events() if event["kind"] == "rest" and event["path"].startswith(path)]
+    return [event["path"].removeprefix(path).strip("/") or event["body"]["action"] for event in asked]
+
+
 def test_the_lobby(board: Switchboard, room: Room) -> None:
     """A phone waits with music, is admitted once though two hosts press at once, and then is heard in the session."""
     board.use_lobby(room)
@@ -67,7 +75,7 @@ def test_the_lobby(board: Switchboard, room: Room) -> None:
     phone.wait_until_heard(lambda heard: heard.level_dbfs > -45, SECONDS)
     assert board.lobby(room) == [caller]
     with ThreadPoolExecutor(2) as hosts:
-        assert sorted(hosts.map(board.admit, [caller, caller])) == [False, True]
+        assert sorted(deed.done for deed in hosts.map(board.admit, [caller, caller])) == [False, True]
     there(board, room, "joined")
     phone.tone(440)
     listener.wait_until_heard(lambda heard: any(abs(tone - 440) < 10 for tone in heard.tones_hz), SECONDS)
@@ -118,7 +126,7 @@ def test_mute_and_remove(board: Switchboard, room: Room) -> None:
     phone.tone(440, 1.0)
     listener.wait_until_heard(lambda heard: any(abs(tone - 440) < 10 for tone in heard.tones_hz), SECONDS)
     assert board.mute(caller)
-    assert board.mute(caller)
+    assert not board.mute(caller)
     assert board.callers(room)[0].muted
     phone.tone(880, 3.0)
     with pytest.raises(SipkitError):
@@ -126,8 +134,29 @@ def test_mute_and_remove(board: Switchboard, room: Room) -> None:
     assert board.remove(caller)
     phone.wait_for("ended", SECONDS)
     there(board, room, "left")
-    assert not board.remove(caller)
+    for deed in (board.remove, board.mute, board.ask_to_unmute, board.lower_hand, board.admit):
+        assert deed(caller) == Deed(done=False, words=f"Phone {caller.masked_number} has left.")
     board.hang_up(room)
+
+
+def test_a_muted_phone_is_asked_never_unmuted(board: Switchboard, room: Room) -> None:
+    """Two hosts on two boards press at once: the platform is asked once for each deed, and the phone told once."""
+    phone = called(board, room.pin)
+    (caller,) = there(board, room, "joined")
+    who = f"Phone {caller.masked_number}"
+    assert board.ask_to_unmute(caller) == Deed(done=False, words=f"{who} is not muted.")
+    with Switchboard.from_env(home=board._settings.home) as other, ThreadPoolExecutor(2) as hosts:
+        for deed in ("mute", "ask_to_unmute"):
+            outcomes = list(hosts.map(lambda each, deed=deed: getattr(each, deed)(caller), [board, other]))
+            assert sorted(outcome.done for outcome in outcomes) == [False, True]
+        assert (now := other.callers(room)[0]).muted
+        assert now.unmute_asked
+        phone.wait_until_heard(lambda heard: heard.level_dbfs > -45, SECONDS)
+        board._store.advance_clock(11.0)
+        assert other.ask_to_unmute(caller)
+        assert list(hosts.map(lambda each: each.remove(caller).done, [board, other])).count(True) == 1
+    phone.wait_for("ended", SECONDS)
+    assert requests_to(board, caller) == ["mute", "talk", "talk", "hangup"]
 
 
 def test_a_new_pin_and_digits_into_the_refusal(board: Switchboard, room: Room) -> None:
@@ -179,8 +208,42 @@ def test_hang_up_everything(board: Switchboard, room: Room) -> None:
     board.close_room(other)
 
 
+def test_who_talks_and_whose_hand_is_up(board: Switchboard, room: Room) -> None:
+    """The panel marks the phone that talks and the one whose hand is raised, and lowers that."""
+    panel = HostPanel(board, room)
+    speaker, silent = called(board, room.pin), called(board, room.pin)
+    callers = there(board, room, "joined", 2)
+
+    def marks(name: str) -> list[bool]:
+        return [line[name] for line in panel.view.phones]
+
+    board._store.set_hand(callers[1].leg_uuid, up=True)
+    board.wait_for(lambda: marks("hand") == [False, True], SECONDS, "the raised hand")
+    panel.view._handle_custom_msg({"do": "lower-hand", "phone": callers[1].alias}, [])
+    assert marks("hand") == [False, False]
+    assert "hand down" in panel.view.word
+    speaker.tone(440, 20.0)
+    board.wait_for(lambda: marks("talking") == [True, False], SECONDS, "the phone that talks")
+    for phone in (speaker, silent):
+        phone.hang_up()
+    there(board, room, "left", 2)
+    panel.close()
+
+
+def test_live_nobody_tells_who_talks(board: Switchboard, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no sandbox, the panel says why it shows nobody as talking, and asks nobody."""
+    monkeypatch.setattr(Switchboard, "mode", property(lambda _board: "live"))
+    monkeypatch.setattr(Switchboard, "talking", lambda _board: pytest.fail("nobody is to be asked"))
+    board._store.caller_seen("a leg", "12025550123", "joined", room.id)
+    panel = HostPanel(board, room)
+    assert panel.view.why_no_talking == WHY_NO_TALKING
+    assert [line["talking"] for line in panel.view.phones] == [False]
+    panel.close()
+    board._store.caller_left("a leg")
+
+
 def test_the_hosts_panel(board: Switchboard, room: Room) -> None:
-    """The panel lists who waits and who is in, and its buttons admit, mute, rename, remove and lock."""
+    """The panel lists who waits and who is in; its buttons admit, mute, ask to unmute, rename, remove, lock, wait."""
     panel, call = HostPanel(board, room), CallPanel(board, room)
     panel.lobby.click()
     assert (panel.lobby.description, panel.lock.description) == ("Close the lobby", "Lock the room")
@@ -192,9 +255,12 @@ def test_the_hosts_panel(board: Switchboard, room: Room) -> None:
     (line,) = panel.view.phones
     assert line["number"].startswith("•••")
     press = panel.view._handle_custom_msg
-    press({"do": "admit", "leg": line["leg"]}, [])
-    press({"do": "mute", "leg": line["leg"]}, [])
-    press({"do": "rename", "leg": line["leg"], "name": "Grace"}, [])
+    press({"do": "admit", "phone": line["id"]}, [])
+    press({"do": "mute", "phone": line["id"]}, [])
+    press({"do": "ask-to-unmute", "phone": line["id"]}, [])
+    assert panel.view.word.endswith("was asked to unmute itself.")
+    press({"do": "rename", "phone": line["id"], "name": "Grace"}, [])
+    press({"do": "unmute", "phone": line["id"]}, [])  # there is no such button
     board.wait_for(
         lambda: (
             [(each["name"], each["muted"], each["waiting"]) for each in panel.view.phones] == [("Grace", True, False)]
@@ -203,12 +269,17 @@ def test_the_hosts_panel(board: Switchboard, room: Room) -> None:
         "what the buttons said",
     )
     panel.lock.click()
+    panel.wait_for_host.click()
     assert board.room("hosted").locked
-    press({"do": "rename", "leg": line["leg"], "name": "\n"}, [])
+    assert board.room("hosted").waits_for_host
+    assert panel.wait_for_host.description == "Do not wait for the host"
+    press({"do": "rename", "phone": line["id"], "name": "\n"}, [])
     assert "name" in panel.view.error
-    press({"do": "remove", "leg": line["leg"]}, [])
+    press({"do": "remove", "phone": line["id"]}, [])
     phone.wait_for("ended", SECONDS)
     board.wait_for(lambda: panel.view.phones == [], SECONDS, "an empty list")
+    press({"do": "mute", "phone": line["id"]}, [])
+    assert (panel.view.error, panel.view.word) == ("", f"Grace (phone {line['number']}) has left.")
     assert call.state.pin not in repr((panel, call, panel.view))
     panel.close()
     call.close()

@@ -125,6 +125,11 @@ def test_no_compiled_library_is_under_the_gpl(installed: dict[str, Distribution]
     assert [path.name for path in libraries if _contains(path, GPL_BUILDS)] == []
 
 
+def test_the_postgresql_driver_stays_out(installed: dict[str, Distribution]) -> None:
+    """Psycopg is under the LGPL: it comes with the extra `postgresql`, to whoever asks for it, and to nobody else."""
+    assert not {"psycopg", "psycopg-binary"} & installed.keys()
+
+
 def test_aiortc_and_av_stay_out(installed: dict[str, Distribution]) -> None:
     """Neither aiortc nor av is installed with the kit: av's wheel carries x264 and x265, which are under the GPL."""
     assert not {"aiortc", "av"} & installed.keys()

@@ -73,11 +73,12 @@ def test_the_keys_of_a_call(board: Switchboard, room: Room) -> None:
     board.wait_for_bridge(room, "answered", SECONDS)
     phone = called(board, room.pin)
     (caller,) = there(board, room, "joined")
-    board._store.ask_unmute(caller.leg_uuid, on=True)
     phone.keys("*6")
     said(board, caller.leg_uuid, "muted")
     assert board.callers(room)[0].muted
+    assert board.ask_to_unmute(caller)
     assert board.callers(room)[0].unmute_asked
+    said(board, caller.leg_uuid, "unmute_asked", key="star 6")
     phone.keys("*6")
     said(board, caller.leg_uuid, "unmuted")
     (after,) = board.callers(room)

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -34,9 +33,9 @@ LATER = 3600.0  # seconds
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(store_url: str) -> str:
     """Where a new store is."""
-    return f"sqlite:///{tmp_path / 'replays.db'}"
+    return store_url
 
 
 @pytest.fixture

@@ -86,6 +86,16 @@ def test_first_part_of_the_example_is_enough(project: Path) -> None:
     assert account.signature_secret.get_secret_value() == "signs-the-webhooks"
 
 
+@pytest.mark.parametrize("name", ["SIPKIT_STORE", "SIPKIT_STORE_URL"])
+def test_the_store_by_url(project: Path, name: str) -> None:
+    """The store's URL is taken by its name and by its former one, reaches child processes, and is shown to nobody."""
+    url = "postgresql+psycopg://someone:store-secret@db.example.com/sipkit"
+    write_env(project, {name: url})
+    settings = Settings.load()
+    assert settings.store_url == settings.child_environ()["SIPKIT_STORE"] == url
+    assert "store-secret" not in f"{settings} {settings!r} {settings.sipkit_store}"
+
+
 @pytest.mark.parametrize("names", [LIVE, TUTORIAL], ids=["capitals", "tutorial"])
 def test_whole_set_means_live(project: Path, names: dict[str, str]) -> None:
     """All credentials mean live, by the names in capitals and by the tutorial's; the number becomes digits."""

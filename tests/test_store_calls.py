@@ -1,35 +1,27 @@
 """The store's bridges by the nonces of their dials and by the numbers they call, and older stores brought forward."""
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, create_engine, inspect, update
 
 from sipkit.errors import StoreError
 from sipkit.rooms import Room
 from sipkit.store import Store
-from sipkit.store.schema import DURABLE, bridges
+from sipkit.store.schema import DURABLE, bridges, facts
 
 ENVIRONMENT = "sandbox:KEY"
 NUMBER = "12025550123"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """The file of a store that is not there yet."""
-    return tmp_path / "home" / "sipkit.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
+def store(store_url: str) -> Iterator[Store]:
     """A new, empty store."""
-    store = Store.open(f"sqlite:///{path}", ENVIRONMENT)
+    store = Store.open(store_url, ENVIRONMENT)
     yield store
     store.close()
 
@@ -93,19 +85,13 @@ def test_a_call_that_ends_takes_nobody_along(store: Store, room: Room, monkeypat
     assert [caller.state for caller in store.callers(room)] == ["joined"]
 
 
-def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, store_url: str) -> None:
     """What the first version wrote is kept: rooms, and a living bridge, whose dialler was its owner."""
     bridge, _ = store.claim_bridge(room, "me")
     store.close()
-    with sqlite3.connect(path) as raw:
-        _back_to_2(raw)
-        raw.execute("ALTER TABLE bridges DROP COLUMN dialler")
-        raw.execute("DROP TABLE tickets")
-        raw.execute("DROP TABLE allowances")
-        raw.execute("UPDATE facts SET value = '1' WHERE \"key\" = 'schema'")
-    raw.close()
+    back_to("1", store_url)
     with ThreadPoolExecutor(4) as pool:
-        stores = list(pool.map(lambda _: Store.open(f"sqlite:///{path}", ENVIRONMENT), range(4)))
+        stores = list(pool.map(lambda _: Store.open(store_url, ENVIRONMENT), range(4)))
     for each in stores:
         assert each.room(room.name) == replace(room, pin_until=None)  # opened before PINs had an end
         kept = each.living_bridge(room)
@@ -113,18 +99,16 @@ def test_a_store_of_version_1_is_brought_forward(store: Store, room: Room, path:
         assert kept is not None
         assert kept.dialler == "me"
         each.close()
-    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as again:
+    with contextlib.closing(Store.open(store_url, ENVIRONMENT)) as again:
         assert again.use_ticket("a", time.time() + 60)
 
 
-def test_a_store_of_version_2_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+def test_a_store_of_version_2_is_brought_forward(store: Store, room: Room, store_url: str) -> None:
     """A bridge that lives on across the change is found, ended and followed by another, and calls can be made."""
     bridge, _ = store.claim_bridge(room, "me")
     store.close()
-    with sqlite3.connect(path) as raw:
-        _back_to_2(raw)
-    raw.close()
-    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as newer:
+    back_to("2", store_url)
+    with contextlib.closing(Store.open(store_url, ENVIRONMENT)) as newer:
         assert newer.claim_bridge(room, "you") == (replace(bridge, nonce=""), False)
         assert newer.bridge_answered("SESSION", "leg") is not None
         assert newer.end_bridge(bridge.id, "hung up")
@@ -137,15 +121,13 @@ def test_a_store_of_version_2_is_brought_forward(store: Store, room: Room, path:
             newer.run(DURABLE, lambda conn: conn.execute(update(bridges).values(nonce="the same for all")))
 
 
-def test_a_store_of_version_3_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+def test_a_store_of_version_3_is_brought_forward(store: Store, room: Room, store_url: str) -> None:
     """An open room's PIN from before there were several lets in, and can be changed; a closed room's does not."""
     gone = store.open_room("gone", lambda: "S2")
     store.close_room("gone")
     store.close()
-    with sqlite3.connect(path) as raw:
-        _back_to_3(raw)
-    raw.close()
-    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as newer:
+    back_to("3", store_url)
+    with contextlib.closing(Store.open(store_url, ENVIRONMENT)) as newer:
         kept = replace(room, pin_until=None)  # opened before PINs had an end
         assert newer.rooms() == [kept]
         assert newer.room_by_pin(room.pin) == kept
@@ -156,14 +138,12 @@ def test_a_store_of_version_3_is_brought_forward(store: Store, room: Room, path:
         assert newer.open_room("gone", lambda: "S3").pin
 
 
-def test_a_store_of_version_4_is_brought_forward(store: Store, room: Room, path: Path) -> None:
+def test_a_store_of_version_4_is_brought_forward(store: Store, room: Room, store_url: str) -> None:
     """A bridge that was up across the change is charged for from its answer on, and its room can be given a budget."""
     bridge, _ = store.claim_bridge(room, "me")
     store.close()
-    with sqlite3.connect(path) as raw:
-        _back_to_4(raw)
-    raw.close()
-    with contextlib.closing(Store.open(f"sqlite:///{path}", ENVIRONMENT)) as newer:
+    back_to("4", store_url)
+    with contextlib.closing(Store.open(store_url, ENVIRONMENT)) as newer:
         assert newer.rooms() == [room]
         assert newer.bridge_answered("SESSION", "leg", bridge.nonce) is not None
         assert [charge.kind for charge in newer.charges(room)[0]] == ["sip", "inbound"]
@@ -171,33 +151,75 @@ def test_a_store_of_version_4_is_brought_forward(store: Store, room: Room, path:
         assert newer.rooms() == [replace(room, budget=0.5)]
 
 
-def _back_to_4(raw: sqlite3.Connection) -> None:
-    """Make the tables as version 4 had them."""
-    raw.execute("ALTER TABLE rooms DROP COLUMN budget")
-    raw.execute("UPDATE facts SET value = '4' WHERE \"key\" = 'schema'")
+@pytest.mark.parametrize("version", ["1", "2", "3", "4"])
+def test_an_older_store_gets_all_tables(store: Store, room: Room, store_url: str, version: str) -> None:
+    """A store of any older version has, once opened, every column and every unique index of a new one."""
+    store.close()
+    new = shape(store_url)
+    back_to(version, store_url)
+    assert shape(store_url) != new
+    Store.open(store_url, ENVIRONMENT).close()
+    assert shape(store_url) >= new
 
 
-def _back_to_3(raw: sqlite3.Connection) -> None:
-    """Make the tables as version 3 had them."""
-    _back_to_4(raw)
-    raw.execute("ALTER TABLE rooms ADD COLUMN pin VARCHAR(10)")
-    raw.execute("CREATE UNIQUE INDEX one_pin ON rooms (environment, pin)")  # a constraint then; so it cannot be dropped
-    raw.execute("UPDATE rooms SET pin = (SELECT open_pin FROM pins WHERE room_id = rooms.id)")
+def shape(url: str) -> set[tuple[str, ...]]:
+    """The columns and unique indexes of a store's tables."""
+    engine = create_engine(url)
+    look = inspect(engine)
+    columns = {(table, each["name"]) for table in look.get_table_names() for each in look.get_columns(table)}
+    unique = {
+        (table, *map(str, each["column_names"]), "unique")
+        for table in look.get_table_names()
+        for each in look.get_indexes(table)
+        if each["unique"]
+    }
+    engine.dispose()
+    return columns | unique
+
+
+def back_to(version: str, url: str) -> None:
+    """Make the tables as an older version had them, one version after the other."""
+    engine = create_engine(url)
+    with engine.begin() as conn:
+        for older, step in _BACK.items():
+            if older >= version:
+                step(conn)
+                conn.execute(update(facts).where(facts.c.key == "schema").values(value=older))
+    engine.dispose()
+
+
+def _to_4(conn: Connection) -> None:
+    _drop(conn, "rooms", "budget")
+
+
+def _to_3(conn: Connection) -> None:
+    conn.exec_driver_sql("ALTER TABLE rooms ADD COLUMN pin VARCHAR(10)")
+    # A constraint then; so it cannot be dropped in SQLite.
+    conn.exec_driver_sql("CREATE UNIQUE INDEX one_pin ON rooms (environment, pin)")
+    conn.exec_driver_sql("UPDATE rooms SET pin = (SELECT open_pin FROM pins WHERE room_id = rooms.id)")
     for table in ("pins", "lockouts", "leases", "leaders", "charges"):
-        raw.execute(f"DROP TABLE {table}")
-    for column in ("lobby", "locked", "waits_for_host", "language"):
-        raw.execute(f"ALTER TABLE rooms DROP COLUMN {column}")
-    for column in ("pin_id", "name", "host", "muted", "hand_at", "unmute_asked_at", "waiting_at", "removed_at"):
-        raw.execute(f"ALTER TABLE callers DROP COLUMN {column}")
-    raw.execute("UPDATE facts SET value = '3' WHERE \"key\" = 'schema'")
+        conn.exec_driver_sql(f"DROP TABLE {table}")
+    _drop(conn, "rooms", "lobby", "locked", "waits_for_host", "language")
+    _drop(conn, "callers", "pin_id", "name", "host", "muted", "hand_at", "unmute_asked_at", "waiting_at", "removed_at")
 
 
-def _back_to_2(raw: sqlite3.Connection) -> None:
-    """Make the tables as version 2 had them."""
-    _back_to_3(raw)
-    raw.execute("DROP TABLE replays")
+def _to_2(conn: Connection) -> None:
+    conn.exec_driver_sql("DROP TABLE replays")
     for index in ("one_living_call", "one_bridge_per_nonce"):
-        raw.execute(f"DROP INDEX {index}")
-    for column in ("living_call", "number", "caller_id", "nonce"):
-        raw.execute(f"ALTER TABLE bridges DROP COLUMN {column}")
-    raw.execute("UPDATE facts SET value = '2' WHERE \"key\" = 'schema'")
+        conn.exec_driver_sql(f"DROP INDEX {index}")
+    _drop(conn, "bridges", "living_call", "number", "caller_id", "nonce")
+
+
+def _to_1(conn: Connection) -> None:
+    _drop(conn, "bridges", "dialler")
+    for table in ("tickets", "allowances"):
+        conn.exec_driver_sql(f"DROP TABLE {table}")
+
+
+def _drop(conn: Connection, table: str, *columns: str) -> None:
+    for column in columns:
+        conn.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+
+_BACK = {"4": _to_4, "3": _to_3, "2": _to_2, "1": _to_1}
+"""What undoes each step of `sipkit.store.migrations`, the latest first."""

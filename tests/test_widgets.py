@@ -362,7 +362,7 @@ class TestRefresher:
             if len(looks) == 3:
                 third.set()
 
-        refresher = Refresher(board, look, forget)
+        refresher = Refresher(board, look, forget, forget)
         assert third.wait(10)
         refresher.stop()
         assert not refresher.alive
@@ -370,8 +370,9 @@ class TestRefresher:
         assert PERIOD >= 0.25
 
     def test_tells_a_problem_once_and_goes_on(self, board: Switchboard) -> None:
-        """A look that fails is told once, not four times a second, and the next good one is welcome."""
+        """A look that fails is told once, not four times a second; the next good one is welcome, and told too."""
         told: list[Exception] = []
+        mended: list[Exception] = []
         outcomes = iter([SipkitError("gone"), SipkitError("gone"), None])
         good = threading.Event()
 
@@ -379,12 +380,14 @@ class TestRefresher:
             problem = next(outcomes, None)
             if problem is not None:
                 raise problem
-            good.set()
+            if mended:
+                good.set()
 
-        refresher = Refresher(board, look, told.append)
+        refresher = Refresher(board, look, told.append, mended.append)
         assert good.wait(10)
         refresher.stop()
         assert [str(error).partition("\n")[0] for error in told] == ["gone"]
+        assert mended == told
 
     def test_a_closed_board_is_looked_at_once_more(
         self, own_board: Switchboard, wait_until: Callable[..., Any]
@@ -400,7 +403,7 @@ class TestRefresher:
 
     def test_all_threads_of_a_board_end_together(self, board: Switchboard) -> None:
         """What is called before a board closes leaves no thread looking at it."""
-        both = [Refresher(board, lambda: None, forget) for _ in range(2)]
+        both = [Refresher(board, lambda: None, forget, forget) for _ in range(2)]
         stop_all(board)
         assert not any(refresher.alive for refresher in both)
 

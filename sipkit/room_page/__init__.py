@@ -5,6 +5,8 @@
     POST /room/<name>/token             a token for the room's video session, good for a few minutes
     POST /room/<name>/dial-out          hosts: bridge the session to the phone side
     POST /room/<name>/hang-up           hosts: end that
+    POST /room/<name>/phones/<id>/<deed>    hosts: admit, mute, ask-to-unmute, lower-hand, rename or remove a phone
+    POST /room/<name>/door              hosts: lock the room, use its lobby, wait for the host, or no longer
 
 The server may be public, so nothing here trusts its asker: see `sipkit.invitations` for who may open a page, and
 `visits` for what its requests must show. What may be asked how often is counted in the store, for all processes.
@@ -41,6 +43,7 @@ LOADS: Final = Limit(120)  # of one link, which may have been sent to a whole cl
 POLLS: Final = Limit(120)  # of one visit
 TOKENS: Final = Limit(12)  # of one visit
 DIALS: Final = Limit(6)  # of one room
+DEEDS: Final = Limit(120)  # of one room: of all its hosts together, to its phones and its door
 HANG_UPS: Final = Limit(30)  # of one room: it ends what costs, so it is not to be missed
 
 log = logging.getLogger("sipkit.room_page")
@@ -77,17 +80,17 @@ def dialled(app: Flask) -> list[Bridge]:
     return reception.calls.dialled()
 
 
-def _of_a_visit(view: Callable[[Asked], Response]) -> Callable[[str], Response]:
+def _of_a_visit(view: Callable[..., Response]) -> Callable[..., Response]:
     """Let a view see only requests of a page whose visit is right; answer its refusals in JSON."""
 
     @functools.wraps(view)
-    def checked(name: str) -> Response:
+    def checked(name: str, **places: str) -> Response:
         reception = _reception()
         try:
             visit = reception.desk.visit(request)
             g.sipkit_role = visit.role
             require_own_page(request, reception.own_urls())
-            return view(Asked(reception, visit, reception.room(visit, name)))
+            return view(Asked(reception, visit, reception.room(visit, name)), **places)
         except Refusal as refusal:
             wait = {"Retry-After": f"{refusal.seconds + 1:.0f}"} if refusal.seconds else None
             return json_answer({"error": refusal.words}, refusal.status, wait)
@@ -149,19 +152,17 @@ def state(asked: Asked) -> Response:
     """Tell how the call is and who has called; renew the visit, and give a ticket for one POST."""
     reception, visit, room = asked
     reception.count("poll", visit.id, POLLS)
-    callers = [caller for caller in reception.store.callers(room) if caller.state == "joined"]
-    return json_answer(
-        {
-            "visit": reception.desk.token(visit),
-            "ticket": reception.desk.ticket(visit),
-            "call": reception.calls.state(room),
-            "unanswered": reception.calls.unanswered(room),
-            "callers": [
-                {"id": hashlib.sha256(caller.leg_uuid.encode()).hexdigest()[:12], "number": caller.masked_number}
-                for caller in callers
-            ],
-        }
-    )
+    callers = reception.store.callers(room)
+    told = {
+        "visit": reception.desk.token(visit),
+        "ticket": reception.desk.ticket(visit),
+        "call": reception.calls.state(room),
+        "unanswered": reception.calls.unanswered(room),
+        "callers": [
+            {"id": caller.alias, "number": caller.masked_number} for caller in callers if caller.state == "joined"
+        ],
+    }
+    return json_answer(told | ({"hosting": reception.hosts.see(room, callers)} if visit.role == "host" else {}))
 
 
 @blueprint.post("/room/<name>/token")
@@ -199,6 +200,27 @@ def hang_up(asked: Asked) -> Response:
     reception.count("hang-up", room.id, HANG_UPS)
     outcome = reception.calls.hang_up(room, visit.invited.owner)
     return json_answer({"call": reception.calls.state(room), "hung_up": outcome.hung_up, "words": outcome.reason})
+
+
+@blueprint.post("/room/<name>/phones/<phone>/<deed>")
+@_of_a_visit
+def to_phone(asked: Asked, phone: str, deed: str) -> Response:
+    """Do to one phone what a host wants."""
+    reception, _, room = asked
+    body = _posted(asked, host=True)
+    reception.count("deed", room.id, DEEDS)
+    words = reception.hosts.to_phone(room, phone, deed, body)
+    return json_answer({"words": words, "hosting": reception.hosts.see(room)})
+
+
+@blueprint.post("/room/<name>/door")
+@_of_a_visit
+def door(asked: Asked) -> Response:
+    """Lock the room, use its lobby, wait for the host; or no longer."""
+    reception, _, room = asked
+    body = _posted(asked, host=True)
+    reception.count("deed", room.id, DEEDS)
+    return json_answer({"hosting": reception.hosts.see(reception.hosts.set_door(room, body))})
 
 
 def _posted(asked: Asked, *, host: bool = False) -> dict[str, Any]:

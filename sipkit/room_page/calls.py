@@ -28,7 +28,7 @@ CallState = Literal["idle", "dialing", "connected"]
 
 _HANG_UP_PATIENCE: Final = 5.0  # seconds for a dial under way to be answered
 _BUSY: Final = "This room's call is being worked on at this moment. Try again in a few seconds."
-_BUSY_ELSEWHERE: Final = "The server is busy with other rooms' calls. Try again in a few seconds."
+_BUSY_ELSEWHERE: Final = "The server is busy with other calls. Try again in a few seconds."
 
 
 class RoomCalls:
@@ -132,21 +132,31 @@ class RoomCalls:
             return self._bridges[owner]
 
     @contextmanager
+    def hand(self, words: str = _BUSY_ELSEWHERE) -> Iterator[None]:
+        """Ask the platform for something with one of the few hands.
+
+        Raises:
+            Refusal: None is free.
+        """
+        if not self._hands.acquire(blocking=False):
+            raise Refusal(409, words)
+        try:
+            yield
+        finally:
+            self._hands.release()
+
+    @contextmanager
     def _turn(self, room: Room, patience: float) -> Iterator[None]:
-        """Work on a room's call, and wait for that so many seconds; who waits does so with one of the few hands."""
+        """Work on a room's call, and wait for that so many seconds; who waits does so with one of the hands."""
         with self._lock:
             turn = self._turns[room.id]
-        if not self._hands.acquire(blocking=False):
-            raise Refusal(409, _BUSY if turn.locked() else _BUSY_ELSEWHERE)
-        try:
+        with self.hand(_BUSY if turn.locked() else _BUSY_ELSEWHERE):
             if not turn.acquire(timeout=patience):
                 raise Refusal(409, _BUSY)
             try:
                 yield
             finally:
                 turn.release()
-        finally:
-            self._hands.release()
 
 
 def _state_of(bridge: Bridge | None) -> CallState:

@@ -7,6 +7,7 @@ from sipkit.cloud import Account
 from sipkit.errors import InvitationRefused
 from sipkit.invitations import Seal, path_name
 from sipkit.room_page.calls import RoomCalls
+from sipkit.room_page.hosts import Hosts
 from sipkit.room_page.visits import Refusal, Visit, VisitDesk
 from sipkit.rooms import Room
 from sipkit.settings import Settings
@@ -25,7 +26,7 @@ class Reception:
     """What the views work with.
 
     Args:
-        settings: For the address the settings name.
+        settings: For the address they name, and how phones are spoken to.
         store: Rooms, callers, limits.
         account: Gives the platform account as it is now.
         public_url: Gives the address the platform reaches this server by.
@@ -43,6 +44,7 @@ class Reception:
         self.store = store
         self.account = account
         self.calls = RoomCalls(store, account, public_url, require_end)
+        self.hosts = Hosts(settings, store, account, self.calls.hand)
         self.seal = Seal(store)
         self.desk = VisitDesk(self.seal, store)
         self._settings = settings

@@ -171,6 +171,7 @@ class Sandbox:
                 web.get("/sandbox/hold", self.users.hold),
                 web.get("/sandbox/health", self._health),
                 web.get("/sandbox/ledger", self._ledger),
+                web.get("/sandbox/levels", self._levels),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.25)
@@ -226,6 +227,10 @@ class Sandbox:
             for each in self.sessions.living()
         ]
         return web.json_response({"legs": legs, "connections": connections})
+
+    async def _levels(self, request: web.Request) -> web.Response:
+        """Tell how loud the party of each leg was in the last second, dBFS; Vonage tells nobody."""
+        return web.json_response({"levels": self.voice.levels()})
 
     def _tap(self, ua: str) -> OnMessage:
         return wiretap(self.trace, ua)

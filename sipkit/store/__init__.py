@@ -2,10 +2,12 @@
 
 Every method is one transaction: when it returns, what it wrote survives kill -9 of any process. Those that the
 work of `answered` calls are one transaction together.
-Several processes may call at once. None of them looks first and writes after: the unique
-constraints of `schema` decide, and the loser of a race runs its transaction again.
+Several processes, on several hosts, may call at once. What they look at before they write is decided by the unique
+constraints of `schema`, or held until they have written: by SQLite, whose writers queue, or by row locks in
+PostgreSQL. The loser of a race runs its transaction again.
 """
 
+import contextlib
 from typing import Self
 
 from sipkit.errors import StoreError
@@ -46,11 +48,14 @@ class Store(RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, ChargeBook
             StoreError: If it cannot be opened, or was written by another version of this kit.
         """
         store = cls(open_engine(url), environment, pin_length, pin_hours)
-        found = store.run(DURABLE, make_tables)
-        if found != SCHEMA_VERSION:
-            raise StoreError(
-                f"The store was written by another version of sipkit (its tables are version {found}).",
-                "`make clean` removes the data folder and its rooms.",
-            )
-        store.run(DURABLE, store.settle_clock)
+        with contextlib.ExitStack() as not_opened:
+            not_opened.callback(store.close)
+            found = store.run(DURABLE, make_tables)
+            if found != SCHEMA_VERSION:
+                raise StoreError(
+                    f"The store was written by another version of sipkit (its tables are version {found}).",
+                    "Use that version, or another store: `make clean` removes the data folder's file and its rooms.",
+                )
+            store.run(DURABLE, store.settle_clock)
+            not_opened.pop_all()
         return store

@@ -9,17 +9,21 @@ from sqlalchemy import Connection, insert, select, update
 from sipkit.rooms import Bridge, Room
 from sipkit.store.charge_rows import bridge_charges_begin, bridge_charges_end
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, one, room_row, rooms_at
+from sipkit.store.rows import (
+    Condition,
+    as_bridge,
+    as_room,
+    bridge_row,
+    bridge_row_of_leg,
+    caller_row,
+    hold_rooms,
+    one,
+    room_row,
+    rooms_at,
+)
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
-from sipkit.store.statements import Statement, given
 
 LIVING: Final = bridges.c.ended_at.is_(None)
-
-_OF_LEG: Final = Statement(
-    select(bridges)
-    .where(bridges.c.environment == given(bridges.c.environment), bridges.c.leg_uuid == given(bridges.c.leg_uuid))
-    .order_by(bridges.c.id.desc())
-)
 
 
 class BridgeBook(Database):
@@ -103,6 +107,7 @@ class BridgeBook(Database):
         """
 
         def work(conn: Connection) -> Bridge | None:
+            self.queue(conn, f"leg {leg_uuid}")  # behind the news that it has left, or before them
             known = bridge_row(conn, self.environment, bridges.c.leg_uuid == leg_uuid)
             if known is not None:
                 return as_bridge(known) if not nonce or known["nonce"] == nonce else None
@@ -115,7 +120,7 @@ class BridgeBook(Database):
 
     def _answered(self, conn: Connection, condition: Condition, leg_uuid: str) -> Bridge | None:
         """Give a leg to the bridge that waits for one."""
-        row = bridge_row(conn, self.environment, condition & bridges.c.leg_uuid.is_(None))
+        row = bridge_row(conn, self.environment, condition & bridges.c.leg_uuid.is_(None), held=True)
         if row is None:
             return None
         leg = caller_row(conn, self.environment, leg_uuid)
@@ -184,7 +189,7 @@ class BridgeBook(Database):
         """Return the bridge, ended or not, whose phone side is this leg."""
 
         def work(conn: Connection) -> Bridge | None:
-            row = _OF_LEG.first(conn, environment=self.environment, leg_uuid=leg_uuid)
+            row = bridge_row_of_leg(conn, self.environment, leg_uuid)
             return None if row is None else as_bridge(row)
 
         return self.run(READ, work)
@@ -215,7 +220,9 @@ class BridgeBook(Database):
 
 def end_bridges(conn: Connection, condition: Condition, reason: str, now: float) -> bool:
     """End the living bridges that meet the condition, and what is charged for them; True if there was one."""
-    ending = conn.execute(select(bridges).where(LIVING, condition)).mappings().all()
+    # Nobody shall begin a charge meanwhile, nor take the room's other bridge for its last one that lives.
+    hold_rooms(conn, rooms.c.id.in_(select(bridges.c.room_id).where(LIVING, condition)))
+    ending = conn.execute(select(bridges).where(LIVING, condition).with_for_update()).mappings().all()
     values = {"living_room_id": None, "living_call": None, "state": "ended", "ended_at": now, "reason": reason}
     ended = conn.execute(update(bridges).where(LIVING, condition).values(**values)).rowcount > 0
     for row in ending:

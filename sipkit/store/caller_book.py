@@ -1,29 +1,43 @@
 """Callers: what is known of each phone's leg, whatever the order the news came in."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, true, update
 
 from sipkit.rooms import CALLER_STATES, Caller, CallerState, Pin, Room
+from sipkit.store.bridge_book import end_bridges
 from sipkit.store.database import Database
-from sipkit.store.rows import Fields, as_caller, caller_row, caller_row_made
+from sipkit.store.rows import (
+    Condition,
+    as_caller,
+    bridge_row_of_leg,
+    caller_row,
+    caller_row_made,
+)
 from sipkit.store.schema import QUICK, READ, bridges, callers
 from sipkit.store.statements import Statement, all_given, given
 
 NEWS_WITHIN: Final = 10.0
 """Seconds after the bridge's end within which each phone's own news is awaited."""
 
-_NEWS: Final = ("number", "room_id", "pin_id", "name", "host", "state", "waiting_at", "joined_at", "left_at")
-"""The columns that news of a leg may change."""
+A_MOMENT: Final = 10.0
+"""Seconds for which what two hosts ask of a phone at once is one wish; afterwards the same wish is a new one."""
 
-_SEEN: Final = Statement(
-    update(callers).where(callers.c.id == given(callers.c.id)).values(all_given(*(callers.c[name] for name in _NEWS)))
-)
-_JOINED: Final = Statement(
-    select(func.count()).where(callers.c.room_id == given(callers.c.room_id), callers.c.state == "joined")
-)
+IN_CONVERSATION: Final = callers.c.state == "joined"
+
+_JOINED: Final = Statement(select(func.count()).where(callers.c.room_id == given(callers.c.room_id), IN_CONVERSATION))
+
+
+@cache
+def _told(*columns: str) -> Statement:
+    """Write these columns of a caller, and no index of another one."""
+    changed = all_given(*(callers.c[name] for name in columns))
+    return Statement(update(callers).where(callers.c.id == given(callers.c.id)).values(changed))
 
 
 class CallerBook(Database):
@@ -44,71 +58,90 @@ class CallerBook(Database):
         Returns:
             The caller as it is now.
         """
+        news: dict[str, Any] = {}
+        if room_id is not None:
+            news["room_id"] = room_id
+        if pin is not None:
+            news |= {"pin_id": pin.id, "name": pin.name, "host": pin.kind == "host"}
+        return self.run(QUICK, lambda conn: self._seen(conn, leg_uuid, number, state, news))
 
-        def work(conn: Connection) -> Caller:
-            row = caller_row_made(conn, self.environment, leg_uuid)
-            news: dict[str, Any] = {}
-            if number and not row["number"]:
-                news["number"] = number
-            if room_id is not None:
-                news["room_id"] = room_id
-            if pin is not None:
-                news |= {"pin_id": pin.id, "name": pin.name, "host": pin.kind == "host"}
-            if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
-                news["state"] = state
-                if state in {"waiting", "joined", "left"}:
-                    news[f"{state}_at"] = self.now(conn)
-            if not news:
-                return as_caller(row)
-            now_known: Fields = {**row, **news}
-            _SEEN.run(conn, id=row["id"], **{name: now_known[name] for name in _NEWS})
-            return as_caller(now_known)
-
-        return self.run(QUICK, work)
+    def _seen(self, conn: Connection, leg_uuid: str, number: str, state: CallerState, news: dict[str, Any]) -> Caller:
+        row = caller_row_made(conn, self.environment, leg_uuid)
+        news = dict(news)
+        if number and not row["number"]:
+            news["number"] = number
+        if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
+            news["state"] = state
+            if state in {"waiting", "joined", "left"}:
+                news[f"{state}_at"] = self.now(conn)
+        if news:
+            _told(*sorted(news)).run(conn, id=row["id"], **news)
+        return as_caller({**row, **news})
 
     def admit_caller(self, leg_uuid: str) -> bool:
         """Keep that a host lets a waiting phone in; False if it does not wait (any more): another one was quicker."""
-        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
-        waits = update(callers).where(here, callers.c.state == "waiting")
 
         def work(conn: Connection) -> bool:
-            return conn.execute(waits.values(state="joined", joined_at=self.now(conn))).rowcount > 0
+            news = {"state": "joined", "joined_at": self.now(conn)}
+            return self._written(conn, leg_uuid, callers.c.state == "waiting", news)
 
         return self.run(QUICK, work)
 
     def not_admitted(self, leg_uuid: str) -> None:
         """Keep that a phone waits on after all, for the platform did not let it in."""
-        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
-        back = update(callers).where(here, callers.c.state == "joined").values(state="waiting", joined_at=None)
-        self.run(QUICK, lambda conn: conn.execute(back))
+        self._change(leg_uuid, IN_CONVERSATION, state="waiting", joined_at=None)
 
-    def set_caller(self, leg_uuid: str, **facts: bool | str) -> None:
-        """Keep what a host decided about a phone, and the platform has done: ``muted`` or ``name``."""
-        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
-        self.run(QUICK, lambda conn: conn.execute(update(callers).where(here).values(**facts)))
+    def mute_caller(self, leg_uuid: str) -> bool:
+        """Keep that a host mutes a phone in a conversation; False if it is muted already: another one was quicker.
+
+        Whatever it was asked before, it is no longer.
+        """
+        heard = IN_CONVERSATION & callers.c.muted.is_not(True)
+        return self._change(leg_uuid, heard, muted=True, unmute_asked_at=None)
+
+    def remove_caller(self, leg_uuid: str) -> bool:
+        """Keep that a host removes a phone; False if one did so a moment ago, or it has left."""
+        return self._mark(leg_uuid, "removed_at", callers.c.state != "left", again_after=A_MOMENT)
+
+    def set_caller(self, leg_uuid: str, **facts: bool | str | None) -> None:
+        """Keep what is now known or decided of a phone: ``muted``, ``name``; ``removed_at`` None if it was not."""
+        self._change(leg_uuid, true(), **facts)
 
     def set_hand(self, leg_uuid: str, *, up: bool) -> bool:
         """Keep that a phone in a conversation raises its hand, or that it is down again; False if it was so already."""
-        return self._mark(leg_uuid, "hand_at", on=up)
+        return self._mark(leg_uuid, "hand_at", IN_CONVERSATION) if up else self._unmark(leg_uuid, "hand_at")
 
     def ask_unmute(self, leg_uuid: str, *, on: bool) -> bool:
-        """Keep that a host asks a phone to unmute itself, or that this is settled; False if it was so already."""
-        return self._mark(leg_uuid, "unmute_asked_at", on=on)
+        """Keep that a host asks a muted phone to unmute itself, or that this is settled.
 
-    def _mark(self, leg_uuid: str, column: str, *, on: bool) -> bool:
-        """Set a time of a phone that is in a conversation to now, or to NULL; False if there was nothing to change."""
-        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
-        other = (
-            here
-            & (callers.c.state == "joined")
-            & (callers.c[column].is_(None) if on else callers.c[column].is_not(None))
-        )
+        Returns:
+            False if it was settled already, is not muted, or was asked a moment ago; later it may be asked again.
+        """
+        if not on:
+            return self._unmark(leg_uuid, "unmute_asked_at")
+        muted = IN_CONVERSATION & callers.c.muted.is_(True)
+        return self._mark(leg_uuid, "unmute_asked_at", muted, again_after=A_MOMENT)
+
+    def _mark(self, leg_uuid: str, column: str, condition: Condition, again_after: float = math.inf) -> bool:
+        """Set a time of a phone to now, if it has none or one that is older than so many seconds."""
 
         def work(conn: Connection) -> bool:
-            news = {column: self.now(conn) if on else None}
-            return conn.execute(update(callers).where(other).values(**news)).rowcount > 0
+            now = self.now(conn)
+            free = callers.c[column].is_(None) | (callers.c[column] < now - again_after)
+            return self._written(conn, leg_uuid, condition & free, {column: now})
 
         return self.run(QUICK, work)
+
+    def _unmark(self, leg_uuid: str, column: str) -> bool:
+        return self._change(leg_uuid, callers.c[column].is_not(None), **{column: None})
+
+    def _change(self, leg_uuid: str, condition: Condition, **news: bool | str | None) -> bool:
+        """Change what is kept of a phone if it meets a condition; False if it does not."""
+        return self.run(QUICK, lambda conn: self._written(conn, leg_uuid, condition, news))
+
+    def _written(self, conn: Connection, leg_uuid: str, condition: Condition, news: Mapping[str, Any]) -> bool:
+        here = (callers.c.environment == self.environment) & (callers.c.leg_uuid == leg_uuid)
+        return conn.execute(update(callers).where(here, condition).values(**news)).rowcount > 0
 
     def waiting(self, room_id: int) -> list[str]:
         """Return the legs of the phones that wait to be admitted to a room."""
@@ -121,12 +154,31 @@ class CallerBook(Database):
         return self.run(READ, lambda conn: list(conn.scalars(select(callers.c.leg_uuid).where(here))))
 
     def joined(self, room_id: int) -> int:
-        """Return how many phones are on record as being in a room's conversation."""
-        return self.run(READ, lambda conn: int(_JOINED.value(conn, room_id=room_id)))
+        """Return how many phones are on record as being in a room's conversation.
+
+        Whoever counts within `whole`, to let one more in, is the only one who does until that ends.
+        """
+
+        def work(conn: Connection) -> int:
+            self.queue(conn, f"seats {room_id}")
+            return int(_JOINED.value(conn, room_id=room_id))
+
+        return self.run(READ, work)
 
     def caller_left(self, leg_uuid: str) -> Caller:
-        """Keep that the leg is gone, even if nothing else was ever heard of it."""
-        return self.caller_seen(leg_uuid, "", "left")
+        """Keep that the leg is gone, even if nothing else was ever heard of it.
+
+        If it has just become a bridge's leg, that bridge is gone: the news and its answer came in together.
+        """
+
+        def work(conn: Connection) -> Caller:
+            self.queue(conn, f"leg {leg_uuid}")
+            bridge = bridge_row_of_leg(conn, self.environment, leg_uuid)
+            if bridge is not None:
+                end_bridges(conn, bridges.c.id == bridge["id"], "the phone side hung up", self.now(conn))
+            return self._seen(conn, leg_uuid, "", "left", {})
+
+        return self.run(QUICK, work)
 
     def caller(self, leg_uuid: str) -> Caller | None:
         """Return what is known of a leg, or None."""

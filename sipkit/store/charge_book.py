@@ -16,6 +16,7 @@ from sipkit.rooms import Room
 from sipkit.store.caller_book import NEWS_WITHIN
 from sipkit.store.charge_rows import begin_charge, bridged, charge_row, end_charges, new_charge
 from sipkit.store.database import Database
+from sipkit.store.rows import hold_rooms
 from sipkit.store.schema import QUICK, READ, bridges, callers, charges, rooms
 from sipkit.timeline import mask_number
 
@@ -44,7 +45,7 @@ class ChargeBook(Database):
 
         def work(conn: Connection) -> None:
             now = self.now(conn)
-            row = charge_row(conn, self.environment, kind, leg_uuid)
+            row = charge_row(conn, self.environment, kind, leg_uuid, held=True)
             if row is None and not seconds:
                 return
             ended = now if row is None or row["ended_at"] is None else row["ended_at"]
@@ -69,6 +70,7 @@ class ChargeBook(Database):
         here &= charges.c.room_id == room_id
 
         def work(conn: Connection) -> None:
+            hold_rooms(conn, rooms.c.id == room_id)  # before its last bridge ends, or after that
             if not bridged(conn, room_id):
                 return
             now = self.now(conn)

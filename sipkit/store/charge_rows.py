@@ -13,19 +13,19 @@ from sipkit.prices import Kind
 from sipkit.store.schema import bridges, charges
 from sipkit.store.statements import Row, Statement, all_given, given
 
-_CHARGE: Final = Statement(
-    select(charges).where(
-        charges.c.environment == given(charges.c.environment),
-        charges.c.kind == given(charges.c.kind),
-        charges.c.leg == given(charges.c.leg),
-    )
+_A_CHARGE: Final = select(charges).where(
+    charges.c.environment == given(charges.c.environment),
+    charges.c.kind == given(charges.c.kind),
+    charges.c.leg == given(charges.c.leg),
 )
+_CHARGE: Final = Statement(_A_CHARGE)
+_CHARGE_HELD: Final = Statement(_A_CHARGE.with_for_update())
 _NEW: Final = Statement(insert(charges).values(all_given(*(column for column in charges.c if column.key != "id"))))
 
 
-def charge_row(conn: Connection, environment: str, kind: Kind, leg: str) -> Row | None:
-    """Return the row, or None."""
-    return _CHARGE.first(conn, environment=environment, kind=kind, leg=leg)
+def charge_row(conn: Connection, environment: str, kind: Kind, leg: str, *, held: bool = False) -> Row | None:
+    """Return the row, or None; held until the transaction ends, if that is asked."""
+    return (_CHARGE_HELD if held else _CHARGE).first(conn, environment=environment, kind=kind, leg=leg)
 
 
 def new_charge(conn: Connection, environment: str, kind: Kind, leg: str, room_id: int | None, **news: Any) -> None:

@@ -49,7 +49,8 @@ class Clock:
         """Keep the anchor if none of this start of the machine is kept; in the transaction that opens the store."""
         if conn.scalar(select(facts.c.value).where(self._kept)) is not None:
             return
-        conn.execute(delete(facts).where(facts.c.environment == "", facts.c.key.startswith("clock:")))
+        others = facts.c.key.startswith("clock:") & (facts.c.key != self._key)
+        conn.execute(delete(facts).where(facts.c.environment == "", others))
         anchor = time.time() - self._machine() if self._booted else 0.0
         values = {"environment": "", "key": self._key, "value": repr(anchor), "set_at": time.time()}
         conn.execute(insert(facts).values(**values))
@@ -60,7 +61,7 @@ class Clock:
 
     def advance(self, conn: Connection, seconds: float) -> None:
         """Move the time, for every process of the store."""
-        anchor = float(conn.execute(select(facts.c.value).where(self._kept)).scalar_one())
+        anchor = float(conn.execute(select(facts.c.value).where(self._kept).with_for_update()).scalar_one())
         conn.execute(update(facts).where(self._kept).values(value=repr(anchor + seconds)))
 
     def _machine(self) -> float:

@@ -1,16 +1,19 @@
 """One transaction at a time: how every part of the store reads and writes."""
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
+from sipkit.store import postgresql
 from sipkit.store.clock import Clock, ticks
-from sipkit.store.schema import DURABLE, QUICK, READ
+from sipkit.store.connections import Connections
+from sipkit.store.failures import store_error
+from sipkit.store.schema import BUSY_SECONDS, DURABLE, QUICK, READ
 
 T = TypeVar("T")
 
@@ -28,19 +31,16 @@ class Database:
     def __init__(self, engine: Engine, environment: str) -> None:
         self.environment = environment
         self._engine = engine
-        # .conn: the transaction that this thread's `run` joins, if one is open; .access: what it was begun as
+        # .conn: the transaction that this thread's `run` joins, if one is open; .access: what it was begun as;
+        # .patience: see `patience`
         self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
-        # Connections to a file cannot be lost; those to a server are looked at by the pool whenever one is taken.
-        self._keeps = engine.dialect.name == "sqlite"
-        self._idle: deque[Connection] = deque()
+        self._connections = Connections(engine)
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
-        while self._idle:
-            self._idle.pop().close()
-        self._engine.dispose()
+        self._connections.close()
 
     def now(self, conn: Connection) -> float:
         """Return the store's time within a transaction: seconds since 1970, the same for all parts of `whole`."""
@@ -64,6 +64,15 @@ class Database:
         """
         return self._ahead + ticks()
 
+    def queue(self, conn: Connection, what: str) -> None:
+        """Let one transaction at a time go on from here, of all that queue for the same thing, until each has ended.
+
+        For what is decided by a look at rows that may not be there yet, so that no row can be held. SQLite's writers
+        queue anyway; PostgreSQL is asked for an advisory lock.
+        """
+        if self._engine.dialect.name == "postgresql":
+            conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{self.environment} {what}", 0))))
+
     def settle_clock(self, conn: Connection) -> None:
         """Begin the store's time, or join it, and look at it once."""
         self._clock.settle(conn)
@@ -73,6 +82,16 @@ class Database:
         """Move the store's time, for every process of it: so a test lives through hours in a moment."""
         self.run(DURABLE, lambda conn: self._clock.advance(conn, seconds))
         self.time()
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Let this thread wait no longer than that, `BUSY_SECONDS` otherwise, for its turn to write."""
+        before = getattr(self._here, "patience", BUSY_SECONDS)
+        self._here.patience = seconds
+        try:
+            yield
+        finally:
+            self._here.patience = before
 
     def run(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction; run it again when another process won a race for the same place.
@@ -96,29 +115,25 @@ class Database:
             for _attempt in range(MAX_ATTEMPTS):
                 try:
                     return self._transaction(access, work)
-                except IntegrityError as error:
+                except DBAPIError as error:
+                    if not isinstance(error, IntegrityError) and not postgresql.is_race(error):
+                        raise
                     refusal = error
         except SQLAlchemyError as error:
-            raise StoreError(f"The store does not work: {_words(error)}.") from None
-        raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
+            raise store_error(error) from None
+        raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {refusal.orig}.") from None
 
     def _transaction(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction, once."""
+        conn = self._connections.take()
         try:
-            conn = self._idle.pop()
-        except IndexError:
-            conn = self._engine.connect()
-        try:
-            conn.info["access"] = access
+            conn.info["access"], conn.info["patience"] = access, getattr(self._here, "patience", BUSY_SECONDS)
             with conn.begin():
                 result = work(conn)
         except BaseException:
             conn.close()
             raise
-        if self._keeps:
-            self._idle.append(conn)
-        else:
-            conn.close()
+        self._connections.give_back(conn)
         return result
 
     def whole(self, work: Callable[[Connection], T]) -> T:
@@ -147,8 +162,3 @@ class Database:
         except _TooQuick:
             access = DURABLE
             return self.run(DURABLE, joined)
-
-
-def _words(error: SQLAlchemyError) -> str:
-    """Return the driver's first line only: PostgreSQL's second one quotes the values."""
-    return str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]

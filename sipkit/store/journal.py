@@ -1,10 +1,10 @@
 """The timeline, and single values kept by name."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from sipkit.rooms import Room
 from sipkit.store.database import Database
@@ -51,7 +51,21 @@ class Journal(Database):
         if room is not None:
             query = query.where(events.c.room_id == room.id)
         query = query.order_by(events.c.id)
-        return self.run(READ, lambda conn: [as_event(row) for row in conn.execute(query)])
+
+        def work(conn: Connection) -> Sequence[Row[Any]]:
+            self._await_writers(conn)
+            return conn.execute(query).all()
+
+        return [as_event(row) for row in self.run(READ, work)]
+
+    def _await_writers(self, conn: Connection) -> None:
+        """Let every entry come to be seen that has its id already.
+
+        PostgreSQL gives ids when rows are written, which may be seen in another order; whoever asked for what came
+        `since` the last one it saw would miss the late one. SQLite's writers queue.
+        """
+        if conn.dialect.name == "postgresql":
+            conn.exec_driver_sql("LOCK TABLE events IN SHARE MODE")
 
     def set_fact(self, key: str, value: str) -> None:
         """Keep one value by name, such as the server's public URL."""

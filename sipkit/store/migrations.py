@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sqlalchemy import Connection, Double, insert, select, update
+from sqlalchemy import Connection, Double, func, insert, select, update
 
 from sipkit.store.schema import SCHEMA_VERSION, facts, metadata
 
 
 def make_tables(conn: Connection) -> str:
     """Make what is missing, bring an older store forward, and return the version of the tables."""
+    if conn.dialect.name == "postgresql":
+        # SQLite's writers take turns anyway; two that make the same table at once would fail here.
+        conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("sipkit schema", 0))))
     metadata.create_all(conn)
     here = (facts.c.environment == "") & (facts.c.key == "schema")
-    # FOR UPDATE is PostgreSQL's way to take turns; SQLite's is the transaction itself and ignores it.
-    found = conn.scalar(select(facts.c.value).where(here).with_for_update())
+    found = conn.scalar(select(facts.c.value).where(here))
     if found is None:
         conn.execute(insert(facts).values(environment="", key="schema", value=SCHEMA_VERSION, set_at=time.time()))
         return SCHEMA_VERSION

@@ -68,7 +68,7 @@ class PinBook(Database):
             nonlocal attempts
             attempts += 1
             now = self.now(conn)
-            if room_row(conn, self.environment, rooms.c.id == room.id, now) is None:
+            if room_row(conn, self.environment, rooms.c.id == room.id, now, held=True) is None:
                 raise RoomNotFound(f"There is no open room {room.name!r}.")
             same = (pins.c.room_id == room.id) & (pins.c.kind == kind) & (pins.c.name == whose)
             void_pins(conn, same, now)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, Engine, insert, update
+from sqlalchemy import Connection, Engine, func, insert, or_, update
 
 from sipkit.errors import RoomNotFound
 from sipkit.rooms import Room, checked_name
@@ -46,7 +46,7 @@ class RoomBook(PinBook):
             nonlocal attempts
             attempts += 1
             now = self.now(conn)
-            row = room_row(conn, self.environment, named, now)
+            row = room_row(conn, self.environment, named, now, held=True)
             if row is None:
                 values = {"environment": self.environment, "name": name, "open_name": name}
                 conn.execute(insert(rooms).values(**values, session_id=session_id, opened_at=now))
@@ -95,7 +95,7 @@ class RoomBook(PinBook):
 
         def work(conn: Connection) -> Room:
             now = self.now(conn)
-            row = room_row(conn, self.environment, named, now)
+            row = room_row(conn, self.environment, named, now, held=True)
             if row is None:
                 raise RoomNotFound(f"There is no open room {name!r}.")
             if row["session_id"] == old_session_id:
@@ -107,15 +107,18 @@ class RoomBook(PinBook):
 
         return self.run(DURABLE, work)
 
-    def set_room(self, room: Room, **wishes: bool | str | float | None) -> None:
-        """Keep what a host decides about an open room.
+    def set_room(self, room: Room, **wishes: bool | str | float | None) -> bool:
+        """Keep what a host decides about an open room; False if it was so already.
 
         Args:
             room: The room.
             **wishes: ``lobby``, ``locked``, ``waits_for_host``, ``language`` or ``budget``.
         """
         here = open_rooms(self.environment) & (rooms.c.id == room.id)
-        self.run(DURABLE, lambda conn: conn.execute(update(rooms).where(here).values(**wishes)))
+        new = or_(*(_differs(name, wish) for name, wish in wishes.items()))
+        return self.run(
+            DURABLE, lambda conn: conn.execute(update(rooms).where(here, new).values(**wishes)).rowcount > 0
+        )
 
     def close_room(self, name: str) -> bool:
         """Close the room: its name and its PINs are free again. False if it was not open.
@@ -126,7 +129,7 @@ class RoomBook(PinBook):
 
         def work(conn: Connection) -> bool:
             now = self.now(conn)
-            row = room_row(conn, self.environment, named, now)
+            row = room_row(conn, self.environment, named, now, held=True)
             if row is None:
                 return False
             void_pins(conn, pins.c.room_id == row["id"], now)
@@ -141,3 +144,10 @@ class RoomBook(PinBook):
             return None if row is None else as_room(row)
 
         return self.run(READ, work)
+
+
+def _differs(name: str, wish: bool | str | float | None) -> Condition:
+    """What is true of a room that has something else there; NULL, which nobody has ever set, is no or empty."""
+    if isinstance(wish, bool | str):
+        return func.coalesce(rooms.c[name], type(wish)()) != wish
+    return rooms.c[name].is_distinct_from(wish)

@@ -19,6 +19,29 @@ Fields = RowMapping | Mapping[str, Any]
 """A row's values by its columns' names."""
 
 
+_A_CALLER: Final = select(callers).where(
+    callers.c.environment == given(callers.c.environment), callers.c.leg_uuid == given(callers.c.leg_uuid)
+)
+_CALLER: Final = Statement(_A_CALLER)
+_CALLER_HELD: Final = Statement(_A_CALLER.with_for_update())
+_NEW_CALLER: Final = Statement(
+    insert(callers)
+    .values(
+        **all_given(callers.c.environment, callers.c.leg_uuid),
+        number="",
+        state="calling",
+        wrong_tries=0,
+        silent_tries=0,
+    )
+    .returning(*callers.c)
+)
+_BRIDGE_OF_LEG: Final = Statement(
+    select(bridges)
+    .where(bridges.c.environment == given(bridges.c.environment), bridges.c.leg_uuid == given(bridges.c.leg_uuid))
+    .order_by(bridges.c.id.desc())
+)
+
+
 def one(row: T | None) -> T:
     """Return a row that must be there, for the same transaction has just written it."""
     if row is None:
@@ -39,33 +62,42 @@ def rooms_at(now: float | BindParameter[float]) -> Select[Any]:
     return select(rooms, pins.c.open_pin, pins.c.expires_at).select_from(joined).order_by(rooms.c.id)
 
 
-def room_row(conn: Connection, environment: str, condition: Condition, now: float) -> RowMapping | None:
-    """Return the open room that meets the condition, or None."""
+def room_row(
+    conn: Connection, environment: str, condition: Condition, now: float, *, held: bool = False
+) -> RowMapping | None:
+    """Return the open room that meets the condition, or None.
+
+    Args:
+        conn: The transaction.
+        environment: Whose rooms are seen.
+        condition: Which room.
+        now: The store's time.
+        held: Whether all who hold it, too, shall wait until the transaction ends.
+    """
+    if held:
+        hold_rooms(conn, open_rooms(environment) & condition)
     return conn.execute(rooms_at(now).where(open_rooms(environment), condition)).mappings().first()
 
 
-def bridge_row(conn: Connection, environment: str, condition: Condition) -> RowMapping | None:
-    """Return the latest bridge that meets the condition, or None."""
-    query = select(bridges).where(bridges.c.environment == environment, condition)
-    return conn.execute(query.order_by(bridges.c.id.desc())).mappings().first()
+def hold_rooms(conn: Connection, condition: Condition) -> None:
+    """Let all others wait who want to hold these rooms, until the transaction ends.
+
+    A statement of its own: the next one sees what those have written who were waited for. `key_share` lets those pass
+    who only add a row that names the room, such as an entry of the timeline.
+    """
+    held = select(rooms.c.id).where(condition).order_by(rooms.c.id)
+    conn.execute(held.with_for_update(key_share=True))
 
 
-_CALLER: Final = Statement(
-    select(callers).where(
-        callers.c.environment == given(callers.c.environment), callers.c.leg_uuid == given(callers.c.leg_uuid)
-    )
-)
-_NEW_CALLER: Final = Statement(
-    insert(callers)
-    .values(
-        **all_given(callers.c.environment, callers.c.leg_uuid),
-        number="",
-        state="calling",
-        wrong_tries=0,
-        silent_tries=0,
-    )
-    .returning(*callers.c)
-)
+def bridge_row(conn: Connection, environment: str, condition: Condition, *, held: bool = False) -> RowMapping | None:
+    """Return the latest bridge that meets the condition, or None; held until the transaction ends, if that is asked."""
+    query = select(bridges).where(bridges.c.environment == environment, condition).order_by(bridges.c.id.desc())
+    return conn.execute(query.with_for_update() if held else query).mappings().first()
+
+
+def bridge_row_of_leg(conn: Connection, environment: str, leg_uuid: str) -> Fields | None:
+    """Return the latest bridge with this leg, or None."""
+    return _BRIDGE_OF_LEG.first(conn, environment=environment, leg_uuid=leg_uuid)
 
 
 def caller_row(conn: Connection, environment: str, leg_uuid: str) -> Fields | None:
@@ -74,9 +106,9 @@ def caller_row(conn: Connection, environment: str, leg_uuid: str) -> Fields | No
 
 
 def caller_row_made(conn: Connection, environment: str, leg_uuid: str) -> Fields:
-    """Return what is known of a leg; make its row at the first news of it."""
+    """Return what is known of a leg, held until the transaction ends; make its row at the first news of it."""
     leg = {"environment": environment, "leg_uuid": leg_uuid}
-    return _CALLER.first(conn, **leg) or one(_NEW_CALLER.first(conn, **leg))
+    return _CALLER_HELD.first(conn, **leg) or one(_NEW_CALLER.first(conn, **leg))
 
 
 def as_room(row: Fields, *, reopened: bool = False) -> Room:

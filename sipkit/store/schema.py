@@ -1,4 +1,4 @@
-"""The store's tables, and the one place that knows about SQLite.
+"""The store's tables, and the one place that knows about SQLite; `postgresql` is the other database's.
 
 The rules that must hold however many processes write at once are constraints of the database:
 one open room per name, one open room per PIN, one living bridge per room, one living direct call per room
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import (
-    URL,
     Boolean,
     Column,
     Connection,
@@ -35,9 +34,12 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from sipkit.errors import StoreError
+from sipkit.store import postgresql
+from sipkit.store.connections import identity
 
 SCHEMA_VERSION: Final = "5"
 """2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
@@ -255,25 +257,27 @@ def open_engine(url: str) -> Engine:
         StoreError: If the URL or the folder cannot be used. The text never holds the URL, which may
             hold a password.
     """
-    fix = "Remove SIPKIT_STORE_URL to use a file in the data folder, or correct it."
+    fix = "Remove SIPKIT_STORE to use a file in the data folder, or correct it."
     try:
         parsed = make_url(url)
-        sqlite = parsed.get_backend_name() == "sqlite"
         # Parameters of a statement are PINs and numbers; they have no business in an error's text.
-        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not sqlite, connect_args=_patience(parsed))
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        if postgresql.is_postgresql(parsed):
+            limits = postgresql.patience(parsed, BUSY_SECONDS)
+            # A server that was restarted meanwhile is noticed, and connected to anew, when a connection is taken.
+            return create_engine(
+                postgresql.with_driver(parsed), hide_parameters=True, pool_pre_ping=True, connect_args=limits
+            )
+        engine = create_engine(parsed, hide_parameters=True)
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise StoreError(f"The store's URL cannot be used ({type(error).__name__}).", fix) from None
-    if sqlite:
-        if parsed.database in {None, "", ":memory:"}:
-            raise StoreError("The store must be a file: the webhook server reads it too.", fix)
-        _make_private_file(Path(str(parsed.database)))
-        _teach_sqlite(engine)
+    if engine.dialect.name != "sqlite":
+        raise StoreError("The store is a SQLite file or a PostgreSQL database.", fix)
+    if parsed.database in {None, "", ":memory:"}:
+        raise StoreError("The store must be a file: the webhook server reads it too.", fix)
+    path = Path(str(parsed.database)).absolute()
+    _make_private_file(path)
+    _teach_sqlite(engine, path)
     return engine
-
-
-def _patience(url: URL) -> dict[str, str]:
-    """What makes PostgreSQL, too, give a wait for another one's write up; SQLite is told in `_teach_sqlite`."""
-    return {"options": f"-c lock_timeout={int(BUSY_SECONDS * 1000)}"} if url.get_backend_name() == "postgresql" else {}
 
 
 def _make_private_file(path: Path) -> None:
@@ -291,18 +295,30 @@ def _make_private_file(path: Path) -> None:
         raise StoreError(f"The store {path} cannot be written ({type(error).__name__}).") from None
 
 
-def _teach_sqlite(engine: Engine) -> None:
+def _teach_sqlite(engine: Engine, path: Path) -> None:
     """Make SQLite behave: write-ahead log, writers in a queue, each write as durable as it asks.
 
     All that is special to SQLite is in this function. What its next transaction
-    is a connection says in its ``info``, as ``access``: READ, QUICK or DURABLE.
+    is, a connection says in its ``info``: ``access`` is READ, QUICK or DURABLE, ``patience`` the seconds to wait.
     """
 
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> sqlite3.Connection:
+        # Never to make a file anew that is gone: what it held would be missed, and what is written now lost.
+        connection: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, **options)
+        return connection
+
+    @event.listens_for(engine, "checkout")
+    def see_file(_connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        # SQLite goes on writing to a file that was deleted or replaced, and nobody would ever read it.
+        if record.info["file"] != identity(path):
+            raise InvalidatePoolError
+
     @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+    def prepare(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = identity(path)
         # We say BEGIN ourselves; the driver would say it late and never IMMEDIATE.
         connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         connection.execute("PRAGMA foreign_keys = ON")
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
@@ -317,8 +333,11 @@ def _teach_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        access = connection.info.get("access", READ)
+        access, patience = connection.info.get("access", READ), connection.info.get("patience", BUSY_SECONDS)
         driver: Any = connection.connection.dbapi_connection
+        if connection.info.get("busy_timeout") != patience:
+            driver.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            connection.info["busy_timeout"] = patience
         if access == READ:
             driver.execute("BEGIN")
             return

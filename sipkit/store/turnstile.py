@@ -53,16 +53,17 @@ class Turnstile(Database):
 
         def work(conn: Connection) -> float:
             now = self.now(conn)
-            left = here & (allowances.c.until > now) & (allowances.c.used < limit)
-            if conn.execute(update(allowances).where(left).values(used=allowances.c.used + 1)).rowcount:
-                return 0.0
-            until = conn.scalar(select(allowances.c.until).where(here))
-            if until is not None and now < until:
-                return float(until) - now
-            # A window is over, this one or another's: the moment to forget them all.
-            over = (allowances.c.environment == self.environment) & (allowances.c.until <= now)
-            conn.execute(delete(allowances).where(over | here))
-            conn.execute(insert(allowances).values(environment=self.environment, key=key, used=1, until=now + seconds))
+            window = conn.execute(select(allowances.c.used, allowances.c.until).where(here).with_for_update()).first()
+            if window is None or window.until <= now:
+                # A window is over, this one or another's: the moment to forget them all.
+                over = (allowances.c.environment == self.environment) & (allowances.c.until <= now)
+                conn.execute(delete(allowances).where(over))
+                first = {"environment": self.environment, "key": key, "used": 1, "until": now + seconds}
+                conn.execute(insert(allowances).values(**first))
+            elif window.used < limit:
+                conn.execute(update(allowances).where(here).values(used=window.used + 1))
+            else:
+                return float(window.until) - now
             return 0.0
 
         return self.run(QUICK, work)

@@ -54,6 +54,10 @@ MAX_PARAMETERS: Final = 100
 REFUSALS_EVERY: Final = 1.0
 """Seconds between two refusals in the timeline: a stranger must not be able to fill the disk."""
 
+ASIDE: Final = 0.2
+"""Seconds to wait for the store with what no caller waits for: strangers' requests and health checks must not take the
+threads that callers need while it is locked."""
+
 _encoder: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 log = logging.getLogger("sipkit.webhooks")
@@ -81,6 +85,8 @@ class Office:
         self._state_path = settings.home / "server.json"
         self._anybody = settings.mode == "live" and settings.unsigned_webhooks_allowed
         self._last_refusal = 0.0
+        self._let_down = 0  # requests that the store has failed and does not know of
+        self._why: StoreError | None = None
 
     def claims_of(self, method: str, body: bytes, query: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
         """Return what the request's token says; None where webhooks are not signed, and that was allowed.
@@ -115,9 +121,31 @@ class Office:
             return
         self._last_refusal = now
         try:
-            self.store.record("refused", f"A request to /{route} was refused: {reason}")
+            with self.store.patience(ASIDE):
+                self.store.record("refused", f"A request to /{route} was refused: {reason}")
         except StoreError as error:
             log.warning("%s", error.message)
+
+    def failed(self, error: StoreError) -> None:
+        """Remember that the store let a request down, for `trouble`."""
+        self._let_down += 1
+        self._why = error
+
+    def trouble(self) -> str:
+        """Return why requests get an apology instead of an answer, and what to do; empty if they do not.
+
+        Whether the store works again is found out by writing down in the timeline what it could not be told.
+        """
+        if self._why is None:
+            return ""
+        text = f"Requests answered with an apology: {self._let_down}. {self._why.message}"
+        try:
+            with self.store.patience(ASIDE):
+                self.store.record("apology", text)
+        except StoreError as error:
+            return str(error)
+        self._let_down, self._why = 0, None
+        return ""
 
 
 class Incoming(NamedTuple):
@@ -263,8 +291,11 @@ def healthz() -> Response:
     health |= {"environment": office.account.environment, "pid": os.getpid(), "public_url": None}
     try:
         health["public_url"] = office.address.public_url()
+        trouble = office.trouble()
     except StoreError as error:
-        health |= {"ok": False, "error": error.message}
+        trouble = str(error)
+    if trouble:
+        health |= {"ok": False, "error": trouble}
     return json_answer(health)
 
 
@@ -281,8 +312,10 @@ def _own_error(error: Exception) -> Response:
     # The kind and the place only: the text of a foreign exception may quote digits or numbers.
     words = error.message if isinstance(error, SipkitError) else f"{type(error).__name__} {place_of(error)}"
     log.error("%s failed: %s", request.path[:100], words)
+    office: Office = current_app.extensions["sipkit"]
+    if isinstance(error, StoreError):
+        office.failed(error)
     if request.endpoint in {"sipkit.voice_answer", "sipkit.voice_dtmf"}:
-        office: Office = current_app.extensions["sipkit"]
         return json_answer(ncco.goodbye("sorry", office.speaker))
     return json_answer({"ok": False, "error": "noted in the server's log"})
 

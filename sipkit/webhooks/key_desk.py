@@ -36,6 +36,8 @@ class KeyDesk:
         if not keys or caller is None or caller.room_id is None or caller.state != "joined":
             return []
         deed = self._store.keyed(call.leg_uuid, keys, at, self._keypad.find)
+        room_id = caller.room_id
+        caller = self._store.caller(call.leg_uuid) or caller  # as other keys of it left it, which another worker took
         match deed:
             case None:
                 return []
@@ -45,7 +47,7 @@ class KeyDesk:
                 self._store.set_hand(caller.leg_uuid, up=not caller.hand)
             case "count" | "help":
                 pass
-        return [Errand(deed, caller.leg_uuid, caller.room_id)]
+        return [Errand(deed, caller.leg_uuid, room_id)]
 
     def _toggle_mute(self, caller: Caller) -> None:
         """Keep what the phone wants; the errand makes the platform do it, and takes it back if it does not."""

@@ -8,6 +8,7 @@ The switchboard's store is the only truth. `refresh` reads it; nothing here gues
 """
 
 import threading
+from time import monotonic
 from typing import Final
 
 from traitlets import Int, Unicode
@@ -21,6 +22,8 @@ NOT_ANSWERED: Final = (
     "The call ended before anybody answered.\n"
     "Fix: is the webhook server running? Run board.start_webhook_server() and dial again."
 )
+ASK_EVERY: Final = 2.0
+"""Seconds between two questions to the webhook server whether it can answer callers."""
 
 
 class CallState(Waitable):
@@ -49,6 +52,8 @@ class CallState(Waitable):
         # Dialling and refreshing take turns: between "dialing" and the store knowing the bridge, a refresh
         # would see a call that is gone.
         self._turn = threading.RLock()
+        self._trouble = ""
+        self._next_question = monotonic() + ASK_EVERY
         self.refresh()
 
     @in_banner
@@ -73,7 +78,8 @@ class CallState(Waitable):
                 self.error = outcome.reason
 
     def refresh(self) -> None:
-        """Read the truth from the store."""
+        """Read the truth from the store, and now and then ask whether callers are answered."""
+        self._ask_for_trouble()
         with self._turn:
             bridge = self._board.bridge(self._room)
             callers = self._board.callers(self._room)
@@ -90,3 +96,12 @@ class CallState(Waitable):
                 return "failed"
             return "failed" if self.state == "failed" else "idle"
         return "connected" if bridge_state == "answered" else "dialing"
+
+    def _ask_for_trouble(self) -> None:
+        """Show in the banner why callers hear an apology, for as long as they do."""
+        if monotonic() < self._next_question:
+            return
+        self._next_question = monotonic() + ASK_EVERY
+        before, self._trouble = self._trouble, self._board.trouble()
+        if self._trouble != before and (self._trouble or self.error == before):
+            self.error = self._trouble

@@ -44,7 +44,7 @@ class EventLog(AnyWidget):
         self._grew = threading.Condition()
         super().__init__(title=f"Events of room {self._room.name}" if self._room else "Events")
         self.refresh()
-        self._refresher = Refresher(board, self.refresh, self._show)
+        self._refresher = Refresher(board, self.refresh, self._show, self._take_back)
 
     def refresh(self) -> None:
         """Append what happened since the last look; one update for a whole burst."""
@@ -59,6 +59,9 @@ class EventLog(AnyWidget):
 
     def _show(self, error: Exception) -> None:
         self.error = str(error)
+
+    def _take_back(self, _error: Exception) -> None:
+        self.error = ""
 
     def wait_for(self, state: str, timeout: float = 15.0) -> str:
         """Wait until an event of the kind `state` is in the log; return its text.

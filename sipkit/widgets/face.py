@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
+ROOM_PAGE: Final = HERE.parent / "room_page" / "static"
 
 
-def script(name: str) -> str:
-    """The JavaScript module of a view: `shared.js`, then `<name>.js`."""
-    return _joined("shared.js", f"{name}.js")
+def script(name: str, *parts: str) -> str:
+    """The JavaScript module of a view: `shared.js`, then the parts it has in common with the room page, then its own.
+
+    Args:
+        name: Of the view's own `<name>.js`.
+        parts: Names of modules of the room page that import nothing.
+    """
+    return _joined(HERE / "shared.js", *(ROOM_PAGE / f"{part}.js" for part in parts), HERE / f"{name}.js")
 
 
 def style(*names: str) -> str:
     """The style sheet of a view: `shared.css`, then each `<name>.css`."""
-    return _joined("shared.css", *(f"{name}.css" for name in names))
+    return _joined(HERE / "shared.css", *(HERE / f"{name}.css" for name in names))
 
 
-def _joined(*files: str) -> str:
-    return "\n".join((HERE / file).read_text("utf-8") for file in files)
+def _joined(*files: Path) -> str:
+    return "\n".join(file.read_text("utf-8") for file in files)

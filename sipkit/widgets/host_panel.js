@@ -1,48 +1,14 @@
-// The host's list of phones. It shows the traits of HostView; its buttons tell Python what is wanted.
+// The host's panel. It shows the traits of HostView; its buttons tell Python what is wanted.
 
 const DOOR_WORDS = { open: "open", closed: "closed" };
 
-function drawPhone(list, phone, tell) {
-  const who = phone.name || `Phone ${phone.number}`;
-  const row = add(list, "li", "sipkit-phone");
-  const words = [phone.name && `phone ${phone.number}`, phone.host && "host", phone.muted && "muted"];
-  words.push(phone.waiting ? "waits to be admitted" : `since ${phone.since}`);
-  add(row, "span", "sipkit-who", who);
-  add(row, "span", "sipkit-what", words.filter(Boolean).join(", "));
-  const deeds = phone.waiting ? ["admit", "remove"] : phone.muted ? ["remove"] : ["mute", "remove"];
-  for (const deed of deeds) {
-    const button = add(row, "button", "sipkit-button", deed[0].toUpperCase() + deed.slice(1));
-    button.setAttribute("aria-label", `${button.textContent} ${who}`);
-    button.addEventListener("click", () => {
-      button.disabled = true;
-      tell({ do: deed, leg: phone.leg });
-    });
-  }
-  const rename = add(row, "button", "sipkit-button", "Rename");
-  rename.setAttribute("aria-label", `Rename ${who}`);
-  rename.addEventListener("click", () => drawNaming(row, phone, tell));
-}
-
-function drawNaming(row, phone, tell) {
-  row.replaceChildren();
-  const form = add(row, "form", "sipkit-naming");
-  const name = add(form, "input", "sipkit-name");
-  name.value = phone.name;
-  name.maxLength = 64;
-  name.setAttribute("aria-label", `New name of phone ${phone.number}`);
-  add(form, "button", "sipkit-button", "OK");
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    tell({ do: "rename", leg: phone.leg, name: name.value });
-  });
-  name.focus();
-}
-
-function doorOf(model) {
-  if (model.get("state") === "closed") return "The room is closed.";
-  if (model.get("guessing")) return "Somebody is guessing PINs: phones with the room's PIN wait until you admit them.";
-  if (model.get("locked")) return "The room is locked: no further phone is let in.";
-  return model.get("lobby") ? "Phones wait until you admit them." : "Phones with a PIN are let in.";
+function countOf(phones) {
+  const waiting = phones.filter((phone) => phone.waiting).length;
+  const hands = phones.filter((phone) => phone.hand).length;
+  const words = [`${phones.length} ${phones.length === 1 ? "phone" : "phones"}`];
+  if (waiting) words.push(`${waiting} to be admitted`);
+  if (hands) words.push(`${hands} ${hands === 1 ? "hand" : "hands"} raised`);
+  return phones.length ? words.join(", ") : "No phone is here.";
 }
 
 function render({ model, el }) {
@@ -50,32 +16,42 @@ function render({ model, el }) {
   box.setAttribute("aria-label", `Host's panel of room ${model.get("room")}`);
   const head = drawHead(box, model, { title: model.get("room"), states: DOOR_WORDS, modes: CALL_MODES });
   const door = add(box, "p", "sipkit-door");
-  door.setAttribute("aria-live", "polite");
-  const nobody = add(box, "p", "sipkit-nobody", "No phone is here.");
+  door.setAttribute("role", "status");
+  const count = add(box, "p", "sipkit-count");
+  const counted = add(count, "span", "");
+  const why = model.get("why_no_talking");
+  if (why) add(count, "abbr", "sipkit-silence", "who talks is not shown").title = why;
   const list = add(box, "ul", "sipkit-phones");
+  list.setAttribute("aria-label", "Phones");
+  const word = add(box, "p", "sipkit-word");
+  word.setAttribute("role", "status");
+  const news = add(box, "p", "sipkit-spoken");
+  news.setAttribute("role", "log");
   const complain = drawBanner(box);
-  const tell = (news) => model.send(news);
-  const listPhones = () => {
-    list.replaceChildren();
-    for (const phone of model.get("phones")) drawPhone(list, phone, tell);
-    nobody.hidden = model.get("phones").length > 0;
+  const announce = (text) => {
+    add(news, "span", "", `${text}. `);
+    while (news.childElementCount > 5) news.firstElementChild.remove();
   };
+  const phones = new PhoneList(list, (wish) => model.send(wish), announce);
   const show = () => {
     head.show();
-    write(door, doorOf(model));
+    const [locked, lobby, guessing] = ["locked", "lobby", "guessing"].map((name) => model.get(name));
+    const closed = model.get("state") === "closed";
+    write(door, doorOf({ closed, locked, lobby, guessing, waitsForHost: model.get("waits_for_host") }));
+    write(word, model.get("word"));
     complain(model.get("error"));
   };
-  // A deed that failed leaves the list as it is, and its button must be there to be pressed again.
-  const again = () => model.get("error") && listPhones();
+  const listPhones = () => {
+    phones.show(model.get("phones"));
+    write(counted, countOf(model.get("phones")));
+  };
   model.on("change", show);
   model.on("change:phones", listPhones);
-  model.on("change:error", again);
   show();
   listPhones();
   return () => {
     model.off("change", show);
     model.off("change:phones", listPhones);
-    model.off("change:error", again);
   };
 }
 

@@ -1,16 +1,21 @@
 """The state of a room as its host sees it: who is there, who waits, and whether the door is open."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from time import monotonic
+from typing import Final
 
 from traitlets import Bool, Dict, Int, List, Unicode
 
 from sipkit.errors import SipkitError
+from sipkit.moderation import DEEDS, shown
 from sipkit.rooms import Caller, Room
 from sipkit.switchboard import Switchboard
 from sipkit.widgets.state import Waitable, in_passing
 
-GONE: Final = "That phone is not there any more.\nFix: nothing is to be done; the list shows who is."
+GONE: Final = "That phone has left."
+WHY_NO_TALKING: Final = "The platform tells nobody which phone is talking; only the sandbox does."
+
+_LISTEN_EVERY: Final = 0.5
+"""Seconds; the sandbox measures once a second."""
 
 
 class HostState(Waitable):
@@ -18,58 +23,72 @@ class HostState(Waitable):
 
     Attributes:
         state: `open` or `closed`: whether the room is.
-        phones: Who is in the conversation or waits, in the order they called: for each `leg`, `name`, `number`
-            (masked), `since` (the local time at which it joined), `waiting`, `muted` and `host`.
+        phones: Who is in the conversation or waits, in the order they called: for each what
+            `sipkit.moderation.shown` tells, and `talking`.
         waiting: How many wait to be admitted.
         locked: Whether no further phone is let in.
         lobby: Whether each phone waits to be admitted.
+        waits_for_host: Whether phones hear music until a host is in.
         guessing: Whether somebody is taken to be guessing PINs, so that phones wait for that.
+        word: What became of the last thing a button asked for.
+        why_no_talking: Why it is not told who talks; empty in the sandbox.
     """
 
     phones = List(Dict())
     waiting = Int(0)
     locked = Bool(default_value=False)
     lobby = Bool(default_value=False)
+    waits_for_host = Bool(default_value=False)
     guessing = Bool(default_value=False)
+    word = Unicode()
+    why_no_talking = Unicode()
     mode = Unicode()
 
     def __init__(self, board: Switchboard, room: Room) -> None:
-        super().__init__(state="open", mode=board.mode)
+        why = "" if board.mode == "sandbox" else WHY_NO_TALKING
+        super().__init__(state="open", mode=board.mode, why_no_talking=why)
         self._board = board
         self._room = room
-        self._deeds: Mapping[str, Callable[[Caller], Any]] = {
-            "admit": board.admit,
-            "mute": board.mute,
-            "remove": board.remove,
-        }
+        self._talking: frozenset[str] = frozenset()
+        self._listened_at = float("-inf")
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the truth from the store."""
+        """Read the truth from the store, and who talks from the sandbox."""
         now = next((room for room in self._board.rooms() if room.id == self._room.id), None)
         self.state = "closed" if now is None else "open"
         if now is None:
             self.phones, self.waiting = [], 0
             return
         there = [caller for caller in self._board.callers(now) if caller.state in {"waiting", "joined"}]
-        self.phones = [line(caller) for caller in there]
+        talking = self._listen() if there else frozenset()
+        self.phones = [{**shown(caller), "talking": caller.leg_uuid in talking} for caller in there]
         self.waiting = sum(caller.state == "waiting" for caller in there)
-        self.locked, self.lobby, self.guessing = now.locked, now.lobby, self._board.guessed_at(now)
+        self.locked, self.lobby, self.waits_for_host = now.locked, now.lobby, now.waits_for_host
+        self.guessing = self._board.guessed_at(now)
+
+    def _listen(self) -> frozenset[str]:
+        """Return the legs that are talking; none where nobody tells."""
+        if not self.why_no_talking and monotonic() - self._listened_at > _LISTEN_EVERY:
+            self._listened_at = monotonic()
+            try:
+                self._talking = self._board.talking()
+            except SipkitError:  # the sandbox is away, of which other parts of the panel complain
+                self._talking = frozenset()
+        return self._talking
 
     @in_passing
-    def do(self, deed: str, leg: str) -> None:
-        """Do something to one phone: `admit`, `mute` or `remove`. What another host has done already is done."""
-        caller = next((each for each in self._board.callers(self._room) if each.leg_uuid == leg), None)
-        if caller is None or (not self._deeds[deed](caller) and deed == "mute"):
-            raise SipkitError(*GONE.split("\nFix: "))
+    def do(self, deed: str, phone: str) -> None:
+        """Do one of `moderation.DEEDS` to one phone. What another host has done already is done."""
+        caller = self._caller(phone)
+        self.word = DEEDS[deed](self._board, caller).words if caller is not None else GONE
         self.refresh()
 
     @in_passing
-    def rename(self, leg: str, name: str) -> None:
+    def rename(self, phone: str, name: str) -> None:
         """Give one phone a name."""
-        for caller in self._board.callers(self._room):
-            if caller.leg_uuid == leg:
-                self._board.rename(caller, name)
+        caller = self._caller(phone)
+        self.word = self._board.rename(caller, name).words if caller is not None else GONE
         self.refresh()
 
     @in_passing
@@ -85,6 +104,12 @@ class HostState(Waitable):
         self.refresh()
 
     @in_passing
+    def wait_for_host(self, *, on: bool) -> None:
+        """Let phones hear music until a host is in, or no longer."""
+        self._board.wait_for_host(self._room, on=on)
+        self.refresh()
+
+    @in_passing
     def hang_up_everything(self) -> None:
         """End every call and every phone of the project, of all rooms and all notebooks."""
         self._board.hang_up_everything()
@@ -95,15 +120,5 @@ class HostState(Waitable):
         """Give the room a new PIN; the call panel shows it."""
         self._board.new_pin(self._room)
 
-
-def line(caller: Caller) -> dict[str, Any]:
-    """One line of the list."""
-    return {
-        "leg": caller.leg_uuid,
-        "name": caller.name,
-        "number": caller.masked_number,
-        "since": f"{caller.joined_at.astimezone():%H:%M}" if caller.joined_at else "",
-        "waiting": caller.state == "waiting",
-        "muted": caller.muted,
-        "host": caller.host,
-    }
+    def _caller(self, phone: str) -> Caller | None:
+        return next((caller for caller in self._board.callers(self._room) if caller.alias == phone), None)

@@ -47,7 +47,7 @@ class Panel(VBox):  # type: ignore[misc]  # ipywidgets ships no types
                 directional_link((state, name), (view, name))
         state.observe(self._enable, names="state")
         self._enable()
-        self._refresher = Refresher(board, state.refresh, state.show)
+        self._refresher = Refresher(board, state.refresh, state.show, state.take_back)
 
     def _enable(self, _change: object = None) -> None:
         for button, states in self._buttons.items():

@@ -26,27 +26,38 @@ class Refresher:
         refresh: Reads the truth and sets traits.
         failed: Told once about each new problem `refresh` runs into. The thread goes on, ever more slowly, as a
             later look may work; once the board is closed none will, and the thread ends.
+        mended: Told of the last such problem when a later look works.
     """
 
-    def __init__(self, board: Switchboard, refresh: Callable[[], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        board: Switchboard,
+        refresh: Callable[[], None],
+        failed: Callable[[Exception], None],
+        mended: Callable[[Exception], None],
+    ) -> None:
         self.board = board
         self._refresh = refresh
         self._failed = failed
+        self._mended = mended
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sipkit-panel", daemon=True)
         _living.add(self)
         self._thread.start()
 
     def _run(self) -> None:
-        told, period = "", PERIOD
+        told: Exception | None = None
+        period = PERIOD
         while not self._stop.wait(period):
             try:
                 self._refresh()
-                told, period = "", PERIOD
+                if told is not None:
+                    self._mended(told)
+                told, period = None, PERIOD
             except Exception as error:  # noqa: BLE001 - a thread's exception would be seen by nobody
                 period = min(2 * period, LONGEST_PERIOD)
-                if str(error) != told and not self._stop.is_set():
-                    told = str(error)
+                if str(error) != str(told) and not self._stop.is_set():
+                    told = error
                     self._failed(error)
                 if self.board.closed:
                     break

@@ -63,7 +63,16 @@ class Waitable(HasTraits):
 
     def show(self, error: Exception) -> None:
         """Put `error` into the banner; one of sipkit's own brings its fix along."""
-        self.error = str(error) if isinstance(error, SipkitError) else f"{type(error).__name__}: {error}"
+        self.error = _words(error)
+
+    def take_back(self, error: Exception) -> None:
+        """Take `error` out of the banner, if nothing else is in it by now."""
+        if self.error == _words(error):
+            self.error = ""
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, SipkitError) else f"{type(error).__name__}: {error}"
 
 
 def in_banner(handler: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:

@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 import requests
 from flask import Flask
 
+CONFIG = re.compile(r'data-config="([^"]*)"')
+"""Where a page tells its script what it needs, as JSON."""
+
 
 class Answer(NamedTuple):
     """What came back."""
@@ -71,7 +74,7 @@ class Visitor:
     def __init__(self, send: Send, link: str) -> None:
         self.send = send
         self.page = send("GET", path_of(link), {}, None)
-        found = re.search(r'data-config="([^"]*)"', self.page.text)
+        found = CONFIG.search(self.page.text)
         self.config: dict[str, Any] = json.loads(unescape(found[1])) if found else {}
         self.visit: str = self.config.get("visit", "")
         self.path: str = self.config.get("path", "")

@@ -1,6 +1,7 @@
 // The room page: the lobby, the stay in the session, and the call that lets phones in.
 
 import { RoomApi } from "./api.js";
+import { Hosting } from "./hosting.js";
 import { hideInvitation } from "./link.js";
 import { by, showError, write } from "./page.js";
 import { Roster } from "./roster.js";
@@ -13,6 +14,7 @@ const config = JSON.parse(main.dataset.config);
 const host = config.role === "host";
 const api = new RoomApi(config.path, config.visit);
 const roster = new Roster();
+const hosting = host ? new Hosting(api) : null;
 const script = loadScript(config.script);
 script.catch(() => {}); // told when somebody joins
 
@@ -86,7 +88,8 @@ function heardState(state) {
   if (serverTroubled) showError("");
   serverTroubled = false;
   heardCall(state.call, state.unanswered);
-  roster.phones(state.callers);
+  hosting?.show(state.hosting);
+  roster.phones(hosting ? state.hosting.phones.filter((phone) => !phone.waiting) : state.callers);
 }
 
 function lostServer(error) {
@@ -94,6 +97,7 @@ function lostServer(error) {
   showError(error.message);
   if (!error.final) return;
   roster.phones([]);
+  hosting?.end();
   write(by("call"), "");
   over = true;
   by("join").disabled = true;

@@ -1,6 +1,6 @@
 // Who is in the room: browsers by the name they gave, phones by the last digits of their number.
 
-import { add, announce, by } from "./page.js";
+import { add, announce, by, write } from "./page.js";
 
 // What a connection's token says of it. Anything may stand there, so nothing is taken for granted.
 export function whoIs(connection) {
@@ -16,16 +16,16 @@ export function whoIs(connection) {
 }
 
 export class Roster {
-  #people = new Map(); // key -> { node, name }
+  #people = new Map(); // key -> { node, name }, both elements
 
   join(key, who, note = "") {
     if (this.#people.has(key)) return;
     const node = add(by("roster"), "li");
     node.dataset.kind = who.kind;
-    add(node, "span", "name", who.name);
+    const name = add(node, "span", "name", who.name);
     const role = [who.role, note].filter(Boolean).join(", ");
     if (role) add(node, "span", "note", role);
-    this.#people.set(key, { node, name: who.name });
+    this.#people.set(key, { node, name });
     this.#changed();
     if (note !== "you") announce(`${who.name} is here`);
   }
@@ -36,17 +36,19 @@ export class Roster {
     person.node.remove();
     this.#people.delete(key);
     this.#changed();
-    announce(`${person.name} has left`);
+    announce(`${person.name.textContent} has left`);
   }
 
-  // The phones, as the server knows them.
+  // The phones, as the server knows them; to hosts it also tells what they are called.
   phones(callers) {
     const here = new Set(callers.map((caller) => `phone ${caller.id}`));
     for (const key of [...this.#people.keys()]) {
       if (key.startsWith("phone ") && !here.has(key)) this.leave(key);
     }
     for (const caller of callers) {
-      this.join(`phone ${caller.id}`, { name: `Phone ${caller.number}`, kind: "caller", role: "" });
+      const [key, name] = [`phone ${caller.id}`, caller.name || `Phone ${caller.number}`];
+      this.join(key, { name, kind: "caller", role: "" });
+      write(this.#people.get(key).name, name);
     }
   }
 

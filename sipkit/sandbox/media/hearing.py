@@ -11,13 +11,15 @@ MAX_SECONDS = 600.0
 """A recording stops growing after ten minutes (9.6 MB)."""
 LOUD = 33.0
 """RMS above which a frame counts as sound: -60 dBFS, far over the idle noise of G.711."""
+SILENT = -96.0
+"""The level of 16-bit silence, dBFS."""
 TONE_SHARE = 0.08
 """A spectral peak is called a tone when it holds this share of the second's power."""
 
 
 def dbfs(power: float) -> float:
     """Return the level of a mean square in dB of full scale, -96 at the least."""
-    return max(-96.0, 10 * float(np.log10(power / 32768**2))) if power > 0 else -96.0
+    return max(SILENT, 10 * float(np.log10(power / 32768**2))) if power > 0 else SILENT
 
 
 class Hearing:
@@ -54,7 +56,7 @@ class Hearing:
     def summary(self) -> dict[str, object]:
         """Describe the last second: ``{"seconds", "level_dbfs", "tones_hz"}``, tones strongest first, at most three."""
         samples = self.samples(last=1.0).astype(np.float64)
-        level = dbfs(float(np.mean(samples**2))) if len(samples) else -96.0
+        level = dbfs(float(np.mean(samples**2))) if len(samples) else SILENT
         return {"seconds": round(self.seconds, 2), "level_dbfs": round(level, 1), "tones_hz": tones(samples)}
 
     def wav(self) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sipkit.sandbox.media.dtmf import DtmfReceiver, DtmfSender
 from sipkit.sandbox.media.g711 import FRAME, LAWS, RATE, SILENCE, Samples, decode, encode
-from sipkit.sandbox.media.hearing import Hearing
+from sipkit.sandbox.media.hearing import SILENT, Hearing
 from sipkit.sandbox.media.jitter import JitterBuffer
 from sipkit.sandbox.media.source import Source
 from sipkit.sandbox.sip.sdp import ZEROS, Audio
@@ -154,6 +154,7 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         held: nothing is sent.
         sent: packets sent.
         jitter: RFC 3550 interarrival jitter, seconds.
+        level: what its party said in the last whole second, dBFS, whether anybody heard it or not.
         foreign: packets refused because they came from somebody else's address.
         heard_at: ``time.monotonic()`` of the last packet accepted.
     """
@@ -185,6 +186,7 @@ class RtpLeg(Leg, asyncio.DatagramProtocol):
         self.sent = 0
         self.foreign = 0
         self.jitter = 0.0
+        self.level = SILENT
         self.heard_at = time.monotonic()
 
     async def open(self) -> None:

@@ -170,8 +170,9 @@ class Mixer:
                 ear.hearing.hear(heard, float(np.mean(out[row].astype(np.float64) ** 2)))
 
     def _report_figures(self) -> None:
-        if self._report is not None:
-            for leg, energy in zip(self._rtp, self._energy, strict=False):
+        for leg, energy in zip(self._rtp, self._energy, strict=False):
+            leg.level = round(dbfs(float(energy) / REPORT_TICKS), 1)
+            if self._report is not None:
                 self._report(
                     leg,
                     {
@@ -180,7 +181,7 @@ class Mixer:
                         "lost": leg.lost,
                         "foreign": leg.foreign,
                         "jitter_ms": round(leg.jitter * 1000, 2),
-                        "level_dbfs": round(dbfs(float(energy) / REPORT_TICKS), 1),
+                        "level_dbfs": leg.level,
                     },
                 )
         self._energy[:] = 0

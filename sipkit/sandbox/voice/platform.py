@@ -163,6 +163,10 @@ class VoicePlatform:
             for leg in self.calls.book.legs()
         ]
 
+    def levels(self) -> dict[str, float]:
+        """Return how loud the party of each answered leg was in the last second, dBFS, by the leg's uuid."""
+        return {leg.uuid: leg.audio.level for leg in self.calls.book.legs() if leg.state == "answered"}
+
     async def _called(self, call: IncomingCall) -> None:
         """Take an authenticated call."""
         number = self._numbers.find(call.dialled.lstrip("+"))

@@ -1,0 +1,250 @@
+"""Bad days of the store: callers hear an apology in time, the panel says why, and it works again by itself."""
+
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from sipkit import app as sipkit_app
+from sipkit.errors import StoreError
+from sipkit.rooms import Room
+from sipkit.store import Store
+from sipkit.store.replay_book import Answer
+from sipkit.switchboard import Switchboard
+from sipkit.widgets import CallPanel
+from tests.standins.boards import now
+from tests.standins.forger import Forger, Sent, app_of_an_account
+
+if sys.platform != "win32":
+    import resource
+
+SECRET = "a-signature-secret-of-32-letters"
+ENVIRONMENT = "sandbox:1"
+PLATFORMS_PATIENCE = 5.0
+"""Seconds the platform waits for an answer webhook (Application API, `socket_timeout`)."""
+
+WaitUntil = Callable[..., Any]
+Cause = Callable[[Path], Any]
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Somebody else writes and does not come to an end."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def gone(file: Path) -> Iterator[None]:
+    """The file is somewhere else for a while, as on a drive that was taken out."""
+    away = file.with_name("away.db")
+    file.rename(away)
+    yield
+    away.rename(file)
+
+
+@contextmanager
+def replaced(file: Path, contents: bytes) -> Iterator[None]:
+    """Another file stands in its place for a while, and its companions are away with it."""
+    away = file.with_name("away")
+    away.mkdir()
+    for each in file.parent.glob(f"{file.name}*"):
+        each.rename(away / each.name)
+    file.write_bytes(contents)
+    yield
+    for each in file.parent.glob(f"{file.name}*"):
+        each.unlink()
+    for each in away.iterdir():
+        each.rename(file.with_name(each.name))
+    away.rmdir()
+
+
+def emptied(file: Path) -> Any:
+    """An empty file stands in its place, as `touch` or a copy that failed leaves one."""
+    return replaced(file, b"")
+
+
+def damaged(file: Path) -> Any:
+    """Its pages are overwritten, all but the first."""
+    with closing(sqlite3.connect(file)) as conn:
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return replaced(file, file.read_bytes()[:4096] + os.urandom(file.stat().st_size - 4096))
+
+
+@contextmanager
+def full_for(pid: int) -> Iterator[None]:
+    """No byte more goes into any file of a process."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    yield
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+# In this process: each cause, and what the error says
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The store's file."""
+    return tmp_path / "db"
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """The app on a store of its own, with little patience."""
+    monkeypatch.setattr(sipkit_app, "PATIENCE", 0.2)
+    return app_of_an_account(tmp_path, SECRET)
+
+
+@pytest.fixture
+def store(app: Flask) -> Store:
+    """Its store."""
+    found: Store = app.extensions["sipkit"].store
+    return found
+
+
+@pytest.fixture
+def room(store: Store) -> Room:
+    """An open room."""
+    return store.open_room("standup", lambda: "SESSION")
+
+
+@contextmanager
+def by_pragma(store: Store, pragma: str, usual: str) -> Iterator[None]:
+    """SQLite itself refuses, by its own means, on the one connection that this thread uses."""
+    with store._engine.connect() as conn:
+        conn.exec_driver_sql(pragma)
+    yield
+    with store._engine.connect() as conn:
+        conn.exec_driver_sql(usual)
+
+
+@contextmanager
+def full(store: Store) -> Iterator[None]:
+    """There is no room for another page, and the last ones are full."""
+    with by_pragma(store, "PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823"):
+        with suppress(StoreError):
+            for number in range(1000):
+                store.answered(f"{number}", "x", lambda: Answer(200, ""))
+        yield
+
+
+CAUSES: dict[str, tuple[str, Callable[[Store, Path], Any]]] = {
+    "locked": ("keeps the store locked", lambda _store, file: locked(file)),
+    "full": ("Make space", lambda store, _file: full(store)),
+    "read-only": (
+        "writable",
+        lambda store, _file: by_pragma(store, "PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+    ),
+    "gone": ("moved or deleted", lambda _store, file: gone(file)),
+    "emptied": ("replaced by one without its tables", lambda _store, file: emptied(file)),
+    "damaged": ("damaged", lambda _store, file: damaged(file)),
+}
+"""What happens to a store: a word of the fix, and how it happens."""
+
+
+def rows(file: Path) -> dict[str, int]:
+    """How many rows each table has."""
+    with closing(sqlite3.connect(file)) as conn:
+        tables = [name for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: conn.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # noqa: S608
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_a_caller_hears_an_apology_and_the_next_one_a_prompt(
+    app: Flask, store: Store, room: Room, file: Path, cause: str
+) -> None:
+    """Whatever ails the store: an apology in the answer, nothing half-written, and the error tells its fix.
+
+    The very request that failed, repeated by the platform when the cause is gone, is answered as if for the first time.
+    """
+    fix, happens = CAUSES[cause]
+    forger = Forger(SECRET, "KEY", "APP")
+    sent = [
+        forger.signed(Sent("POST", "voice-answer", {"uuid": "one", "from": "12025550123"}, "")),
+        forger.signed(Sent("POST", "voice-dtmf", {"uuid": "one", "from": "12025550123", "dtmf": "000000"}, "")),
+        forger.signed(Sent("POST", "voice-events", {"uuid": "two", "from": "12025550124", "status": "ringing"}, "")),
+    ]
+    with happens(store, file):
+        before = rows(file) if cause in {"locked", "full", "read-only"} else {}
+        answers = [each.send(app) for each in sent]
+        assert {status for status, _ in answers} == {200}
+        assert "Sorry, something went wrong" in answers[0][1]
+        assert answers[0][1] == answers[1][1]
+        assert '"ok":false' in answers[2][1]
+        with store.patience(0.1), pytest.raises(StoreError) as caught:
+            store.set_fact("test", "x" * 20_000)
+        assert fix in caught.value.fix
+        assert before == (rows(file) if before else {})
+    answers = [each.send(app) for each in sent]
+    assert '"input"' in answers[0][1]
+    assert "2 more tries" in answers[1][1]
+    assert '"ok":true' in answers[2][1]
+    assert store.room("standup") == room
+    with closing(sqlite3.connect(file)) as conn:
+        assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+# With a real server, a real phone and the panel
+
+
+def full_disk(board: Switchboard) -> Any:
+    """No byte more goes into any file of the server."""
+    assert board.server is not None
+    return full_for(board.server.pid)
+
+
+def store_file(board: Switchboard) -> Path:
+    """The board's store."""
+    return Path(str(board._settings.store_url).removeprefix("sqlite:///"))
+
+
+DAYS: dict[str, Callable[[Switchboard], Any]] = {
+    "locked": lambda board: locked(store_file(board)),
+    "full": full_disk,
+    "gone": lambda board: gone(store_file(board)),
+}
+
+
+def answers(board: Switchboard, since: int) -> list[dict[str, Any]]:
+    """The answer webhooks of calls to which something is being said now."""
+    events = board.trace().events(since)
+    told = {event["leg"] for event in events if event["kind"] == "ncco" and event["action"] == "talk"}
+    asked = [event for event in events if event["kind"] == "webhook" and "/voice-answer" in event["url"]]
+    return [event for event in asked if event["leg"] in told]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits another process")
+@pytest.mark.parametrize("day", DAYS)
+def test_a_phone_hears_it_and_the_panel_says_why(hall: Switchboard, wait_until: WaitUntil, day: str) -> None:
+    """Who calls then hears an apology before the platform's patience ends; the panel shows why, and when it is over."""
+    panel = CallPanel(hall, day)
+    begun = max(event.id for event in hall.events())
+
+    def noted(words: str) -> bool:
+        return any(words in event.text for event in hall.events(since=begun))
+
+    def call() -> None:
+        since = now(hall)
+        phone = hall.phone()
+        asked = wait_until(lambda: answers(hall, since), timeout=15, what="words for the phone")
+        assert [(each["status"], each["attempt"]) for each in asked] == [(200, 1)]
+        phone.hang_up()
+
+    with DAYS[day](hall):
+        call()
+        wait_until(lambda: "The store does not work" in panel.state.error, what="the banner")
+        assert "Fix: " in panel.state.error
+    wait_until(lambda: not panel.state.error, timeout=15, what="the banner's end")
+    wait_until(lambda: noted("Requests answered with an apology"), what="the apology in the timeline")
+    assert not noted("it is asked for a PIN")
+    call()
+    assert noted("it is asked for a PIN")
+    panel.close()
