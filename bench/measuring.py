@@ -4,7 +4,8 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +21,15 @@ LONGEST_DELAY = 0.45  # seconds; bursts are 0.5 s apart
 
 class Skipped(Exception):
     """This cannot be measured here and now; the text says why."""
+
+
+@contextmanager
+def skippable(what: str) -> Iterator[None]:
+    """Say what is not measured, and why, and go on."""
+    try:
+        yield
+    except Skipped as reason:
+        print(f"{what}: skipped, {reason}", flush=True)
 
 
 @dataclass(frozen=True)

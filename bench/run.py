@@ -3,7 +3,7 @@
 Everything is real: a sandbox, the kit's webhook server, and phones of a process that shares no code with
 either (callers.py). Medians are given because shared machines are noisy; the first rows measure the noise.
 
-    python bench/run.py [--only NAME ...] [--legs 200] [--seconds 20] [--dials 100] [--clicks 40]
+    python bench/run.py [--only NAME ...] [--legs 200] [--seconds 20] [--dials 100] [--clicks 40] [--quick]
 """
 
 import argparse
@@ -22,19 +22,20 @@ from measuring import (
     DEADLINE,
     Bench,
     Row,
-    Skipped,
     Sleeper,
     Spending,
     delays,
     in_conversation,
     last_event,
     percentile,
+    skippable,
     wait_for_legs,
     wait_until,
 )
 from sipkit.control import SandboxTrace
 from sipkit.sandbox import launcher
 from sipkit.switchboard import Switchboard
+from webhook_path import QUICK, Plan, webhook_path
 from webhooks import webhooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,11 +152,12 @@ def lessons() -> Iterable[Row]:
     yield Row("strict nbval of all lessons", took, "s", 60)
 
 
-ALONE: dict[str, Callable[[], Iterable[Row]]] = {
-    "noise": noise,
-    "imports": imports,
-    "webhooks": webhooks,
-    "lessons": lessons,
+ALONE: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
+    "noise": lambda _: noise(),
+    "imports": lambda _: imports(),
+    "webhooks": lambda _: webhooks(),
+    "webhook_path": lambda wanted: webhook_path(QUICK if wanted.quick else Plan()),
+    "lessons": lambda _: lessons(),
 }
 WITH_SANDBOX: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "dial_out": dial_out,
@@ -174,11 +176,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each window of many_legs")
     parser.add_argument("--dials", type=int, default=100, help="calls of dial_out")
     parser.add_argument("--clicks", type=int, default=40, help="bursts of mouth_to_ear")
+    parser.add_argument("--quick", action="store_true", help="one short round of webhook_path, on SQLite only")
     wanted = parser.parse_args()
     rows: list[Row] = []
     for name in wanted.only:
         if name in ALONE:
-            rows += printed(ALONE[name]())
+            with skippable(name):
+                rows += printed(ALONE[name](wanted))
     together = [name for name in wanted.only if name in WITH_SANDBOX]
     if together:
         rows += with_sandbox(together, wanted)
@@ -197,10 +201,8 @@ def with_sandbox(names: list[str], wanted: argparse.Namespace) -> list[Row]:
                 amounts = (wanted.legs, wanted.seconds, wanted.dials, wanted.clicks)
                 bench = Bench(board, info, SandboxTrace(info), *amounts)
                 for name in names:
-                    try:
+                    with skippable(name):
                         rows += printed(WITH_SANDBOX[name](bench))
-                    except Skipped as reason:
-                        print(f"{name}: skipped, {reason}", flush=True)
                     wait_until(lambda: not any(bench.trace.ledger().values()), "an empty ledger")
         finally:
             launcher.stop(home / "sandbox")

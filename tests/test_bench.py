@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,19 @@ def test_a_browser_and_a_phone_hear_each_other_in_time(chromium: str) -> None:
     assert [name.split(", ")[1] for name in heard] == ["phone to browser", "browser to phone"]
     assert all(told[name] >= 20 for name in heard)
     assert told["the two ends' clocks against each other, at most"] < 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("wrk") is None or shutil.which("node") is None, reason="needs wrk and node")
+@pytest.mark.skipif(not (ROOT / "bench/express/node_modules").is_dir(), reason="needs `npm ci` in bench/express")
+def test_webhooks_are_measured_beside_express() -> None:
+    """Express and the kit's server on one and two workers answer signed webhooks, and so it does while pages dial."""
+    dialling = "webhooks, SQLite, 1 worker, two dials under way: p99"
+    told = figures(dialling, "--only", "webhook_path", "--quick")
+    for server in ("SQLite, 1 worker", "SQLite, 2 workers"):
+        title = f"webhooks, {server}, 8 connections"
+        assert told[f"{title}: Express' requests/s over ours"] > 0
+        assert 0 < told[f"{title}: p99"] < 10_000
+        assert 0 < told[f"{title}: CPU of one"] < 100_000
+    assert 0 < told[dialling] < 10_000
+    assert told["noise: Express' fastest round over its slowest"] == 1

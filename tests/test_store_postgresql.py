@@ -13,7 +13,6 @@ from sqlalchemy import Connection, func, select
 from sipkit.errors import StoreError
 from sipkit.replays import Answer
 from sipkit.store import Store, postgresql
-from sipkit.store.schema import QUICK
 from tests.standins.postgres import PASSWORD, USER, Postgres, programs
 from tests.standins.siege import Siege
 
@@ -123,7 +122,7 @@ def test_a_killed_connection(server: Postgres, url: str) -> None:
         store.record("test", "too late")
 
     with pytest.raises(StoreError):
-        store.whole(QUICK, work)
+        store.whole(work)
     assert store.events() == []
     store.record("test", "the next one")
     assert [each.text for each in store.events()] == ["the next one"]
@@ -143,7 +142,7 @@ def test_a_process_that_stands_still_stops_nobody(url: str, monkeypatch: pytest.
         still.wrong_try("leg")
 
     with ThreadPoolExecutor() as pool:
-        stopped = pool.submit(still.whole, QUICK, stand_still)
+        stopped = pool.submit(still.whole, stand_still)
         assert begun.wait(20)
         assert other.wrong_try("leg") == 1
         go_on.set()

@@ -21,7 +21,7 @@ from sipkit.errors import RoomNotFound
 from sipkit.replays import Answer
 from sipkit.rooms import Room
 from sipkit.store import Store, schema
-from sipkit.store.schema import DURABLE, QUICK, READ
+from sipkit.store.schema import QUICK, READ
 from sipkit.timeline import Event
 from tests.standins.postgres import Postgres
 
@@ -440,7 +440,7 @@ def test_the_last_seat_is_given_once(race: Race) -> None:
                 store.caller_seen(f"{name} {id(store)}", NUMBER, "joined", room_id)
             return free
 
-        return store.whole(DURABLE, work)
+        return store.whole(work)
 
     for _, one, two in race.run(sit, sit, opened):
         assert sorted([one, two]) == [False, True]

@@ -9,7 +9,18 @@ from sqlalchemy import Connection, insert, select, update
 from sipkit.rooms import Bridge, Room
 from sipkit.store.charge_rows import bridge_charges_begin, bridge_charges_end
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_bridge, as_room, bridge_row, caller_row, hold_rooms, one, room_row, rooms_at
+from sipkit.store.rows import (
+    Condition,
+    as_bridge,
+    as_room,
+    bridge_row,
+    bridge_row_of_leg,
+    caller_row,
+    hold_rooms,
+    one,
+    room_row,
+    rooms_at,
+)
 from sipkit.store.schema import DURABLE, READ, bridges, rooms
 
 LIVING: Final = bridges.c.ended_at.is_(None)
@@ -176,7 +187,12 @@ class BridgeBook(Database):
 
     def bridge_of_leg(self, leg_uuid: str) -> Bridge | None:
         """Return the bridge, ended or not, whose phone side is this leg."""
-        return self._first_bridge(bridges.c.leg_uuid == leg_uuid)
+
+        def work(conn: Connection) -> Bridge | None:
+            row = bridge_row_of_leg(conn, self.environment, leg_uuid)
+            return None if row is None else as_bridge(row)
+
+        return self.run(READ, work)
 
     def living_bridges(self, owners: Iterable[str] | None = None) -> list[Bridge]:
         """Return all living bridges of this environment, or those of some owners."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, true, update
@@ -11,8 +12,15 @@ from sqlalchemy import Connection, func, select, true, update
 from sipkit.rooms import CALLER_STATES, Caller, CallerState, Pin, Room
 from sipkit.store.bridge_book import end_bridges
 from sipkit.store.database import Database
-from sipkit.store.rows import Condition, as_caller, bridge_row, caller_row, caller_row_made, one
+from sipkit.store.rows import (
+    Condition,
+    as_caller,
+    bridge_row_of_leg,
+    caller_row,
+    caller_row_made,
+)
 from sipkit.store.schema import QUICK, READ, bridges, callers
+from sipkit.store.statements import Statement, all_given, given
 
 NEWS_WITHIN: Final = 10.0
 """Seconds after the bridge's end within which each phone's own news is awaited."""
@@ -21,6 +29,15 @@ A_MOMENT: Final = 10.0
 """Seconds for which what two hosts ask of a phone at once is one wish; afterwards the same wish is a new one."""
 
 IN_CONVERSATION: Final = callers.c.state == "joined"
+
+_JOINED: Final = Statement(select(func.count()).where(callers.c.room_id == given(callers.c.room_id), IN_CONVERSATION))
+
+
+@cache
+def _told(*columns: str) -> Statement:
+    """Write these columns of a caller, and no index of another one."""
+    changed = all_given(*(callers.c[name] for name in columns))
+    return Statement(update(callers).where(callers.c.id == given(callers.c.id)).values(changed))
 
 
 class CallerBook(Database):
@@ -58,8 +75,8 @@ class CallerBook(Database):
             if state in {"waiting", "joined", "left"}:
                 news[f"{state}_at"] = self.now(conn)
         if news:
-            conn.execute(update(callers).where(callers.c.id == row["id"]).values(**news))
-        return as_caller(one(caller_row(conn, self.environment, leg_uuid)))
+            _told(*sorted(news)).run(conn, id=row["id"], **news)
+        return as_caller({**row, **news})
 
     def admit_caller(self, leg_uuid: str) -> bool:
         """Keep that a host lets a waiting phone in; False if it does not wait (any more): another one was quicker."""
@@ -141,11 +158,10 @@ class CallerBook(Database):
 
         Whoever counts within `whole`, to let one more in, is the only one who does until that ends.
         """
-        query = select(func.count()).where(callers.c.room_id == room_id, callers.c.state == "joined")
 
         def work(conn: Connection) -> int:
             self.queue(conn, f"seats {room_id}")
-            return int(conn.scalar(query) or 0)
+            return int(_JOINED.value(conn, room_id=room_id))
 
         return self.run(READ, work)
 
@@ -157,7 +173,7 @@ class CallerBook(Database):
 
         def work(conn: Connection) -> Caller:
             self.queue(conn, f"leg {leg_uuid}")
-            bridge = bridge_row(conn, self.environment, bridges.c.leg_uuid == leg_uuid)
+            bridge = bridge_row_of_leg(conn, self.environment, leg_uuid)
             if bridge is not None:
                 end_bridges(conn, bridges.c.id == bridge["id"], "the phone side hung up", self.now(conn))
             return self._seen(conn, leg_uuid, "", "left", {})

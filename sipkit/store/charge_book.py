@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from sipkit.costs import Charge
 from sipkit.prices import Kind
 from sipkit.rooms import Room
 from sipkit.store.caller_book import NEWS_WITHIN
-from sipkit.store.charge_rows import begin_charge, bridged, charge_row, end_charges
+from sipkit.store.charge_rows import begin_charge, bridged, charge_row, end_charges, new_charge
 from sipkit.store.database import Database
 from sipkit.store.rows import hold_rooms
 from sipkit.store.schema import QUICK, READ, bridges, callers, charges, rooms
@@ -53,8 +53,7 @@ class ChargeBook(Database):
             if seconds:
                 news["began_at"] = ended - seconds
             if row is None:
-                values = {"environment": self.environment, "kind": kind, "leg": leg_uuid, "room_id": room_id}
-                conn.execute(insert(charges).values(**values, **news))
+                new_charge(conn, self.environment, kind, leg_uuid, room_id, **news)
             elif row["price"] is None:
                 news["room_id"] = row["room_id"] or room_id
                 conn.execute(update(charges).where(charges.c.id == row["id"]).values(**news))

@@ -5,19 +5,33 @@ often and in whatever order it is told.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from sipkit.prices import Kind
 from sipkit.store.schema import bridges, charges
+from sipkit.store.statements import Row, Statement, all_given, given
+
+_A_CHARGE: Final = select(charges).where(
+    charges.c.environment == given(charges.c.environment),
+    charges.c.kind == given(charges.c.kind),
+    charges.c.leg == given(charges.c.leg),
+)
+_CHARGE: Final = Statement(_A_CHARGE)
+_CHARGE_HELD: Final = Statement(_A_CHARGE.with_for_update())
+_NEW: Final = Statement(insert(charges).values(all_given(*(column for column in charges.c if column.key != "id"))))
 
 
-def charge_row(conn: Connection, environment: str, kind: Kind, leg: str, *, held: bool = False) -> RowMapping | None:
+def charge_row(conn: Connection, environment: str, kind: Kind, leg: str, *, held: bool = False) -> Row | None:
     """Return the row, or None; held until the transaction ends, if that is asked."""
-    here = (charges.c.environment == environment) & (charges.c.kind == kind) & (charges.c.leg == leg)
-    query = select(charges).where(here)
-    return conn.execute(query.with_for_update() if held else query).mappings().first()
+    return (_CHARGE_HELD if held else _CHARGE).first(conn, environment=environment, kind=kind, leg=leg)
+
+
+def new_charge(conn: Connection, environment: str, kind: Kind, leg: str, room_id: int | None, **news: Any) -> None:
+    """Write a new row; `news` are ``began_at``, and ``ended_at`` and ``price`` if they are known already."""
+    whose = {"environment": environment, "kind": kind, "leg": leg, "room_id": room_id}
+    _NEW.run(conn, **whose, **{"ended_at": None, "price": None, **news})
 
 
 def begin_charge(conn: Connection, whose: Mapping[Any, Any], kind: Kind, leg: str, now: float) -> None:
@@ -32,8 +46,7 @@ def begin_charge(conn: Connection, whose: Mapping[Any, Any], kind: Kind, leg: st
     """
     row = charge_row(conn, whose["environment"], kind, leg)
     if row is None:
-        values = {"environment": whose["environment"], "room_id": whose["room_id"], "kind": kind, "leg": leg}
-        conn.execute(insert(charges).values(**values, began_at=now))
+        new_charge(conn, whose["environment"], kind, leg, whose["room_id"], began_at=now)
     elif row["room_id"] is None and whose["room_id"] is not None:
         conn.execute(update(charges).where(charges.c.id == row["id"]).values(room_id=whose["room_id"]))
 

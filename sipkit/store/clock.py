@@ -16,13 +16,17 @@ from typing import Final
 from sqlalchemy import Connection, Double, cast, delete, extract, func, insert, literal, select, update
 
 from sipkit.store.schema import facts
+from sipkit.store.statements import Statement
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")  # Linux, random(4)
 
 
+_LINUX: Final = _BOOT_ID.exists()
+
+
 def ticks() -> float:
     """Return the seconds of a clock of this machine that goes on while it sleeps, from whatever beginning."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if _BOOT_ID.exists() else time.time()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if _LINUX else time.time()
 
 
 class Clock:
@@ -34,12 +38,12 @@ class Clock:
 
     def __init__(self, dialect: str) -> None:
         self._server = dialect == "postgresql"
-        boot = _BOOT_ID.read_text().strip() if dialect == "sqlite" and _BOOT_ID.exists() else ""
+        boot = _BOOT_ID.read_text().strip() if dialect == "sqlite" and _LINUX else ""
         self._booted = bool(boot)
         self._key = f"clock:{boot or dialect}"
         self._kept = (facts.c.environment == "") & (facts.c.key == self._key)
         server = extract("epoch", func.clock_timestamp()) if self._server else literal(0.0)
-        self._query = select(cast(server, Double) + cast(facts.c.value, Double)).where(self._kept)
+        self._query = Statement(select(cast(server, Double) + cast(facts.c.value, Double)).where(self._kept))
 
     def settle(self, conn: Connection) -> None:
         """Keep the anchor if none of this start of the machine is kept; in the transaction that opens the store."""
@@ -53,7 +57,7 @@ class Clock:
 
     def read(self, conn: Connection) -> float:
         """Return the time: seconds since 1970."""
-        return float(conn.execute(self._query).scalar_one()) + self._machine()
+        return float(self._query.value(conn)) + self._machine()
 
     def advance(self, conn: Connection, seconds: float) -> None:
         """Move the time, for every process of the store."""

@@ -11,12 +11,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sipkit.errors import StoreError
 from sipkit.store import postgresql, sqlite_failures
 from sipkit.store.clock import Clock, ticks
-from sipkit.store.schema import BUSY_SECONDS, DURABLE, READ
+from sipkit.store.connections import Connections
+from sipkit.store.schema import BUSY_SECONDS, DURABLE, QUICK, READ
 
 T = TypeVar("T")
 
 MAX_ATTEMPTS: Final = 50
 """Lost races in a row before a write gives up; two or three is what happens."""
+
+
+class _TooQuick(Exception):
+    """A part of a QUICK transaction has to be DURABLE."""
 
 
 class Database:
@@ -25,14 +30,16 @@ class Database:
     def __init__(self, engine: Engine, environment: str) -> None:
         self.environment = environment
         self._engine = engine
-        # .conn: the transaction that this thread's `run` joins, if one is open; .patience: see `patience`
+        # .conn: the transaction that this thread's `run` joins, if one is open; .access: what it was begun as;
+        # .patience: see `patience`
         self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
+        self._connections = Connections(engine)
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
-        self._engine.dispose()
+        self._connections.close()
 
     def now(self, conn: Connection) -> float:
         """Return the store's time within a transaction: seconds since 1970, the same for all parts of `whole`."""
@@ -103,15 +110,13 @@ class Database:
         """
         joined: Connection | None = getattr(self._here, "conn", None)
         if joined is not None:
+            if access == DURABLE and self._here.access == QUICK:
+                raise _TooQuick
             return work(joined)
-        patience = getattr(self._here, "patience", BUSY_SECONDS)
         try:
             for _attempt in range(MAX_ATTEMPTS):
                 try:
-                    with self._engine.connect() as conn:
-                        conn.execution_options(access=access, patience=patience)
-                        with conn.begin():
-                            return work(conn)
+                    return self._transaction(access, work)
                 except (DBAPIError, sqlite_failures.FileReplaced) as error:
                     if isinstance(error, DBAPIError) and not _begins_anew(error):
                         raise
@@ -120,26 +125,45 @@ class Database:
             raise self._failure(error) from None
         raise StoreError(f"The store refused a write {MAX_ATTEMPTS} times: {_words(refusal)}.") from None
 
-    def whole(self, access: str, work: Callable[[Connection], T]) -> T:
+    def _transaction(self, access: str, work: Callable[[Connection], T]) -> T:
+        """Run one transaction, once."""
+        conn = self._connections.take()
+        try:
+            conn.info["access"], conn.info["patience"] = access, getattr(self._here, "patience", BUSY_SECONDS)
+            with conn.begin():
+                result = work(conn)
+        except BaseException:
+            conn.close()
+            raise
+        self._connections.give_back(conn)
+        return result
+
+    def whole(self, work: Callable[[Connection], T]) -> T:
         """Run one transaction of which every `run` of this thread is a part until it ends: all of it, or nothing.
 
+        It is QUICK as long as all its parts are. With the first that is DURABLE it is undone, and begins anew as that.
+
         Args:
-            access: QUICK or DURABLE, for all parts alike; they may write whatever they ask for.
             work: As for `run`. It must have no effect but here, for it may be undone and called anew.
 
         Raises:
             StoreError: As for `run`.
         """
+        access = QUICK
 
         def joined(conn: Connection) -> T:
-            self._here.conn = conn
+            self._here.conn, self._here.access = conn, access
             try:
                 return work(conn)
             finally:
                 del self._here.conn
                 self._here.now = None
 
-        return self.run(access, joined)
+        try:
+            return self.run(QUICK, joined)
+        except _TooQuick:
+            access = DURABLE
+            return self.run(DURABLE, joined)
 
     def _failure(self, error: SQLAlchemyError) -> StoreError:
         if self._engine.dialect.name == "postgresql":

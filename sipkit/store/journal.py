@@ -2,15 +2,27 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from sipkit.rooms import Room
 from sipkit.store.database import Database
-from sipkit.store.rows import as_event, one, utc
+from sipkit.store.rows import as_event, utc
 from sipkit.store.schema import DURABLE, QUICK, READ, events, facts
+from sipkit.store.statements import Statement, all_given, given
 from sipkit.timeline import Event, mask_data, mask_text
+
+_ENTRY: Final = Statement(
+    insert(events).values(all_given(*(column for column in events.c if column.key != "id"))).returning(events.c.id)
+)
+_FACT: Final = Statement(
+    select(facts.c.value).where(
+        facts.c.environment == given(facts.c.environment),
+        facts.c.key == given(facts.c.key),
+        facts.c.set_at >= given(facts.c.set_at),
+    )
+)
 
 
 class Journal(Database):
@@ -24,8 +36,7 @@ class Journal(Database):
 
         def work(conn: Connection) -> Event:
             at = self.now(conn)
-            key = conn.execute(insert(events).values(**values, at=at)).inserted_primary_key
-            return Event(one(key)[0], utc(at), kind, text, room_id, data)
+            return Event(_ENTRY.value(conn, **values, at=at), utc(at), kind, text, room_id, data)
 
         return self.run(QUICK, work)
 
@@ -94,7 +105,9 @@ class Journal(Database):
             key: The name.
             since: Ignore what was set before this time (seconds since 1970): it spoke of another run.
         """
-        query = select(facts.c.value).where(
-            facts.c.environment == self.environment, facts.c.key == key, facts.c.set_at >= since
-        )
-        return self.run(READ, lambda conn: conn.scalar(query))
+
+        def work(conn: Connection) -> str | None:
+            value: str | None = _FACT.value(conn, environment=self.environment, key=key, set_at=since)
+            return value
+
+        return self.run(READ, work)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from sipkit.store.database import Database
 from sipkit.store.schema import QUICK, facts
+from sipkit.store.statements import Statement, given
 
 T = TypeVar("T")
 
@@ -15,6 +16,10 @@ KEYS_WITHIN: Final = 4.0
 """Seconds within which the keys of one deed are pressed, and after which a key is forgotten."""
 
 _PREFIX: Final = "keyed:"
+
+_FORGET: Final = Statement(
+    delete(facts).where(facts.c.environment == given(facts.c.environment), facts.c.key == given(facts.c.key))
+)
 
 
 class KeyBook(Database):
@@ -59,5 +64,4 @@ class KeyBook(Database):
 
     def forget_keys(self, leg_uuid: str) -> None:
         """Forget what a phone has keyed: it is gone."""
-        here = (facts.c.environment == self.environment) & (facts.c.key == _PREFIX + leg_uuid)
-        self.run(QUICK, lambda conn: conn.execute(delete(facts).where(here)))
+        self.run(QUICK, lambda conn: _FORGET.run(conn, environment=self.environment, key=_PREFIX + leg_uuid))

@@ -9,15 +9,24 @@ import re
 import secrets
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sipkit.guessing import CALLER, NUMBER, ROOM, Policy, Wrongs
 from sipkit.store.journal import Journal
 from sipkit.store.rows import Condition
 from sipkit.store.schema import QUICK, READ, lockouts
+from sipkit.store.statements import Statement, given
 
 _NUMBER: Final = "number:"
 _A_NUMBER: Final = re.compile(r"\+?[0-9]{7,15}", re.ASCII)
+
+
+_UNTIL: Final = Statement(
+    select(func.max(lockouts.c.until)).where(
+        lockouts.c.environment == given(lockouts.c.environment),
+        (lockouts.c.key == given(lockouts.c.key)) | (lockouts.c.key == given(lockouts.c.key, "or_key")),
+    )
+)
 
 
 class LockoutBook(Journal):
@@ -50,18 +59,18 @@ class LockoutBook(Journal):
 
     def pause_of(self, number: str) -> float:
         """Return for how many seconds a caller has to pause; 0.0 if it need not, or hides its number."""
-        return self._pause(lockouts.c.key == self._caller_key(number)) if self._known(number) else 0.0
+        return self._pause(self._caller_key(number)) if self._known(number) else 0.0
 
     def guarded(self, room_id: int | None = None) -> float:
         """Return for how many seconds somebody is taken to be guessing PINs of the number, or of this room."""
-        return self._pause(lockouts.c.key.in_([_NUMBER, f"room:{room_id or 0}"] if room_id else [_NUMBER]))
+        return self._pause(_NUMBER, f"room:{room_id}" if room_id else _NUMBER)
 
-    def _pause(self, condition: Condition) -> float:
-        query = select(lockouts.c.until).where(lockouts.c.environment == self.environment, condition)
+    def _pause(self, key: str, or_key: str = "") -> float:
+        """Return for how many seconds whoever has one of two keys has to pause."""
 
         def work(conn: Connection) -> float:
             now = self.now(conn)
-            return max((until - now for until in conn.scalars(query)), default=0.0)
+            return (_UNTIL.value(conn, environment=self.environment, key=key, or_key=or_key or key) or now) - now
 
         return max(0.0, self.run(READ, work))
 

@@ -5,7 +5,7 @@ have one of their own. Each lets in until it expires, is replaced or withdrawn, 
 row only tells a late try of it from a guess, until its digits are drawn for somebody else.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -15,8 +15,24 @@ from sipkit.rooms import Pin, Room, checked_name
 from sipkit.store.database import Database
 from sipkit.store.rows import Condition, as_pin, as_room, one, open_rooms, room_row, rooms_at
 from sipkit.store.schema import DURABLE, READ, pins, rooms
+from sipkit.store.statements import Statement, given
 
 ROOM: PinKind = "room"
+
+_TYPED: Final = Statement(
+    select(pins)
+    .where(pins.c.environment == given(pins.c.environment), pins.c.pin == given(pins.c.pin))
+    .order_by(pins.c.open_pin.is_(None), pins.c.id.desc())
+    .limit(1)
+)
+_ITS_ROOM: Final = Statement(
+    rooms_at(given(pins.c.expires_at, "now")).where(
+        open_rooms(given(rooms.c.environment)), rooms.c.id == given(rooms.c.id, "room_id")
+    )
+)
+_LONGEST: Final = Statement(
+    select(func.max(func.length(pins.c.open_pin))).where(pins.c.environment == given(pins.c.environment))
+)
 
 
 class FoundPin(NamedTuple):
@@ -62,16 +78,13 @@ class PinBook(Database):
 
     def find_pin(self, digits: str) -> FoundPin | None:
         """Return the PIN with these digits, which may be void, and its room; None if there never was one."""
-        here = (pins.c.environment == self.environment) & (pins.c.pin == digits)
-        query = select(pins).where(here).order_by(pins.c.open_pin.is_(None), pins.c.id.desc()).limit(1)
 
         def work(conn: Connection) -> FoundPin | None:
             now = self.now(conn)
-            row = conn.execute(query).mappings().first()
+            row = _TYPED.first(conn, environment=self.environment, pin=digits)
             # Asked in every case, so that a PIN that is right takes the same work as one that is not.
             room_id = -1 if row is None else row["room_id"]
-            found = conn.execute(rooms_at(now).where(open_rooms(self.environment), rooms.c.id == room_id))
-            room = found.mappings().first()
+            room = _ITS_ROOM.first(conn, environment=self.environment, room_id=room_id, now=now)
             if row is None:
                 return None
             pin = as_pin(row, now)
@@ -101,8 +114,7 @@ class PinBook(Database):
 
     def longest_pin(self) -> int:
         """Return how many digits the longest PIN has that lets in; 0 if there is none."""
-        query = select(func.max(func.length(pins.c.open_pin))).where(pins.c.environment == self.environment)
-        return self.run(READ, lambda conn: int(conn.scalar(query) or 0))
+        return self.run(READ, lambda conn: int(_LONGEST.value(conn, environment=self.environment) or 0))
 
     def _new_pin(
         self, conn: Connection, room_id: int, kind: PinKind, name: str, now: float, *, blind: bool = False

@@ -19,10 +19,21 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from sipkit.signatures import CLOCK_LEEWAY, MAX_AGE
 from sipkit.store.database import Database
-from sipkit.store.schema import DURABLE, replays
+from sipkit.store.schema import replays
+from sipkit.store.statements import Statement, all_given, given
 
 KEPT_SECONDS: Final = MAX_AGE + CLOCK_LEEWAY
 """From here on the token itself is refused as too old, even if its clock was as far ahead as is allowed."""
+
+_OURS: Final = replays.c.environment == given(replays.c.environment)
+_HERE: Final = _OURS & (replays.c.jti == given(replays.c.jti))
+_KEPT: Final = Statement(select(replays.c.hash, replays.c.status, replays.c.body).where(_HERE))
+_UNANSWERED: Final = Statement(delete(replays).where(_HERE))
+_LAPSED: Final = Statement(delete(replays).where(_OURS, replays.c.received_at < given(replays.c.received_at)))
+_CLAIM: Final = Statement(
+    insert(replays).values(all_given(replays.c.environment, replays.c.jti, replays.c.hash, replays.c.received_at))
+)
+_ANSWER: Final = Statement(update(replays).where(_HERE).values(all_given(replays.c.status, replays.c.body)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +67,23 @@ class ReplayBook(Database):
         Raises:
             StoreError: If the store fails; then nothing of the request has happened. What `work` raises passes through.
         """
-        here = (replays.c.environment == self.environment) & (replays.c.jti == jti)
-        kept = select(replays.c.hash, replays.c.status, replays.c.body).where(here)
+        here = {"environment": self.environment, "jti": jti}
 
         def once(conn: Connection) -> Answer | None:
-            row = conn.execute(kept).first()
-            if row is not None and row.hash != digest:
+            row = _KEPT.first(conn, **here)
+            if row is not None and row["hash"] != digest:
                 return None
-            if row is not None and row.status is not None:
-                return Answer(row.status, row.body or "")
+            if row is not None and row["status"] is not None:
+                return Answer(row["status"], row["body"] or "")
+            if row is not None:
+                # Left by a version of this kit that wrote it in a transaction of its own.
+                _UNANSWERED.run(conn, **here)
             now = self.now(conn)
-            lapsed = (replays.c.environment == self.environment) & (replays.c.received_at < now - KEPT_SECONDS)
+            _LAPSED.run(conn, environment=self.environment, received_at=now - KEPT_SECONDS)
             # Before the work: where several may write at once, as in PostgreSQL, the others wait at this key for us.
-            # A row without an answer was left by a version of this kit that wrote it in a transaction of its own.
-            conn.execute(delete(replays).where(lapsed | (here & replays.c.status.is_(None))))
-            conn.execute(insert(replays).values(environment=self.environment, jti=jti, hash=digest, received_at=now))
+            _CLAIM.run(conn, **here, hash=digest, received_at=now)
             answer = work()
-            conn.execute(update(replays).where(here).values(status=answer.status, body=answer.body))
+            _ANSWER.run(conn, **here, status=answer.status, body=answer.body)
             return answer
 
-        return self.whole(DURABLE, once)
+        return self.whole(once)

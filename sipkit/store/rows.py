@@ -1,18 +1,45 @@
 """Rows in, frozen data out; and the lookups that several parts of the store share."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, insert, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, RowMapping, Select, insert, select
 
 from sipkit.errors import StoreError
 from sipkit.rooms import Bridge, Caller, Pin, Room
 from sipkit.store.schema import bridges, callers, pins, rooms
+from sipkit.store.statements import Statement, all_given, given
 from sipkit.timeline import Event
 
 T = TypeVar("T")
 Condition = ColumnElement[bool]
+Fields = RowMapping | Mapping[str, Any]
+"""A row's values by its columns' names."""
+
+
+_A_CALLER: Final = select(callers).where(
+    callers.c.environment == given(callers.c.environment), callers.c.leg_uuid == given(callers.c.leg_uuid)
+)
+_CALLER: Final = Statement(_A_CALLER)
+_CALLER_HELD: Final = Statement(_A_CALLER.with_for_update())
+_NEW_CALLER: Final = Statement(
+    insert(callers)
+    .values(
+        **all_given(callers.c.environment, callers.c.leg_uuid),
+        number="",
+        state="calling",
+        wrong_tries=0,
+        silent_tries=0,
+    )
+    .returning(*callers.c)
+)
+_BRIDGE_OF_LEG: Final = Statement(
+    select(bridges)
+    .where(bridges.c.environment == given(bridges.c.environment), bridges.c.leg_uuid == given(bridges.c.leg_uuid))
+    .order_by(bridges.c.id.desc())
+)
 
 
 def one(row: T | None) -> T:
@@ -22,12 +49,12 @@ def one(row: T | None) -> T:
     return row
 
 
-def open_rooms(environment: str) -> Condition:
+def open_rooms(environment: str | BindParameter[str]) -> Condition:
     """The open rooms of an environment."""
     return (rooms.c.environment == environment) & rooms.c.open_name.is_not(None)
 
 
-def rooms_at(now: float) -> Select[Any]:
+def rooms_at(now: float | BindParameter[float]) -> Select[Any]:
     """The query for rooms, each with the PIN that everybody of it has, as far as it lets in at this time."""
     valid = (pins.c.room_id == rooms.c.id) & (pins.c.kind == "room") & pins.c.open_pin.is_not(None)
     valid &= pins.c.expires_at.is_(None) | (pins.c.expires_at > now)
@@ -68,23 +95,23 @@ def bridge_row(conn: Connection, environment: str, condition: Condition, *, held
     return conn.execute(query.with_for_update() if held else query).mappings().first()
 
 
-def caller_row(conn: Connection, environment: str, leg_uuid: str, *, held: bool = False) -> RowMapping | None:
-    """Return what is known of a leg, or None; held until the transaction ends, if that is asked."""
-    query = select(callers).where(callers.c.environment == environment, callers.c.leg_uuid == leg_uuid)
-    return conn.execute(query.with_for_update() if held else query).mappings().first()
+def bridge_row_of_leg(conn: Connection, environment: str, leg_uuid: str) -> Fields | None:
+    """Return the latest bridge with this leg, or None."""
+    return _BRIDGE_OF_LEG.first(conn, environment=environment, leg_uuid=leg_uuid)
 
 
-def caller_row_made(conn: Connection, environment: str, leg_uuid: str) -> RowMapping:
+def caller_row(conn: Connection, environment: str, leg_uuid: str) -> Fields | None:
+    """Return what is known of a leg, or None."""
+    return _CALLER.first(conn, environment=environment, leg_uuid=leg_uuid)
+
+
+def caller_row_made(conn: Connection, environment: str, leg_uuid: str) -> Fields:
     """Return what is known of a leg, held until the transaction ends; make its row at the first news of it."""
-    row = caller_row(conn, environment, leg_uuid, held=True)
-    if row is None:
-        values = {"environment": environment, "leg_uuid": leg_uuid, "number": "", "state": "calling"}
-        conn.execute(insert(callers).values(**values, wrong_tries=0, silent_tries=0))
-        row = caller_row(conn, environment, leg_uuid)
-    return one(row)
+    leg = {"environment": environment, "leg_uuid": leg_uuid}
+    return _CALLER_HELD.first(conn, **leg) or one(_NEW_CALLER.first(conn, **leg))
 
 
-def as_room(row: RowMapping, *, reopened: bool = False) -> Room:
+def as_room(row: Fields, *, reopened: bool = False) -> Room:
     """Make a room of its row."""
     return Room(
         id=row["id"],
@@ -103,7 +130,7 @@ def as_room(row: RowMapping, *, reopened: bool = False) -> Room:
     )
 
 
-def as_pin(row: RowMapping, now: float) -> Pin:
+def as_pin(row: Fields, now: float) -> Pin:
     """Make a PIN of its row, as of a time."""
     expired = row["expires_at"] is not None and row["expires_at"] <= now
     return Pin(
@@ -117,7 +144,7 @@ def as_pin(row: RowMapping, now: float) -> Pin:
     )
 
 
-def as_bridge(row: RowMapping) -> Bridge:
+def as_bridge(row: Fields) -> Bridge:
     """Make a bridge of its row."""
     return Bridge(
         id=row["id"],
@@ -137,7 +164,7 @@ def as_bridge(row: RowMapping) -> Bridge:
     )
 
 
-def as_caller(row: RowMapping) -> Caller:
+def as_caller(row: Fields) -> Caller:
     """Make a caller of its row."""
     return Caller(
         leg_uuid=row["leg_uuid"],

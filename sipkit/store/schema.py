@@ -34,7 +34,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from sipkit.errors import StoreError
@@ -296,8 +296,8 @@ def _make_private_file(path: Path) -> None:
 def _teach_sqlite(engine: Engine, path: Path) -> None:
     """Make SQLite behave: write-ahead log, writers in a queue, each write as durable as it asks.
 
-    All that is special to SQLite is in this function. A transaction says what it is by the execution
-    option ``access``: one of READ, QUICK and DURABLE.
+    All that is special to SQLite is in this function. What its next transaction
+    is, a connection says in its ``info``: ``access`` is READ, QUICK or DURABLE, ``patience`` the seconds to wait.
     """
 
     @event.listens_for(engine, "do_connect")
@@ -329,17 +329,29 @@ def _teach_sqlite(engine: Engine, path: Path) -> None:
         if connection.info["file"] != _identity(path):
             connection.invalidate()
             raise FileReplaced
-        options = connection.get_execution_options()
-        access, patience = options.get("access", READ), options.get("patience", BUSY_SECONDS)
-        if connection.info.get("patience") != patience:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-            connection.info["patience"] = patience
-        if access == READ:
-            connection.exec_driver_sql("BEGIN")
-            return
-        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if access == DURABLE else 'NORMAL'}")
-        # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            _begin(connection)
+        except sqlite3.Error as error:
+            raise OperationalError("BEGIN", None, error, hide_parameters=True) from None
+
+
+def _begin(connection: Connection) -> None:
+    """Begin a transaction by the driver alone, whose words are few; what is set already is not set again."""
+    about: dict[Any, Any] = connection.info
+    access, patience = about.get("access", READ), about.get("patience", BUSY_SECONDS)
+    driver: Any = connection.connection.dbapi_connection
+    if about.get("busy_timeout") != patience:
+        driver.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        about["busy_timeout"] = patience
+    if access == READ:
+        driver.execute("BEGIN")
+        return
+    level = "FULL" if access == DURABLE else "NORMAL"
+    if about.get("synchronous") != level:
+        driver.execute(f"PRAGMA synchronous = {level}")
+        about["synchronous"] = level
+    # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
+    driver.execute("BEGIN IMMEDIATE")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

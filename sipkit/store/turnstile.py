@@ -1,9 +1,17 @@
 """The turnstile: a ticket passes once, and a hand that is too quick must wait; whichever process it comes to."""
 
+from typing import Final
+
 from sqlalchemy import Connection, delete, insert, select, update
 
 from sipkit.store.database import Database
 from sipkit.store.schema import QUICK, allowances, tickets
+from sipkit.store.statements import Statement, all_given, given
+
+_TICKETS: Final = tickets.c.environment == given(tickets.c.environment)
+_USED: Final = Statement(select(tickets.c.key).where(_TICKETS, tickets.c.key == given(tickets.c.key)))
+_LAPSED: Final = Statement(delete(tickets).where(_TICKETS, tickets.c.until < given(tickets.c.until)))
+_USE: Final = Statement(insert(tickets).values(all_given(*tickets.c)))
 
 
 class Turnstile(Database):
@@ -19,14 +27,13 @@ class Turnstile(Database):
         Returns:
             False if it was used before.
         """
-        here = (tickets.c.environment == self.environment) & (tickets.c.key == key)
 
         def work(conn: Connection) -> bool:
-            lapsed = (tickets.c.environment == self.environment) & (tickets.c.until < self.now(conn))
-            if conn.scalar(select(tickets.c.key).where(here)) is not None:
+            now = self.now(conn)
+            if _USED.value(conn, environment=self.environment, key=key) is not None:
                 return False
-            conn.execute(delete(tickets).where(lapsed))
-            conn.execute(insert(tickets).values(environment=self.environment, key=key, until=until))
+            _LAPSED.run(conn, environment=self.environment, until=now)
+            _USE.run(conn, environment=self.environment, key=key, until=until)
             return True
 
         return self.run(QUICK, work)

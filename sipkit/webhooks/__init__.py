@@ -32,6 +32,7 @@ from sipkit import ncco, replays, signatures
 from sipkit.cloud import Account
 from sipkit.errands import Errand, Errands
 from sipkit.errors import SignatureRefused, SipkitError, StoreError
+from sipkit.ncco import Ncco
 from sipkit.server_state import HOLDER_HEADER, ServerState
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -54,6 +55,8 @@ REFUSALS_EVERY: Final = 1.0
 ASIDE: Final = 0.2
 """Seconds to wait for the store with what no caller waits for: strangers' requests and health checks must not take the
 threads that callers need while it is locked."""
+
+_encoder: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 log = logging.getLogger("sipkit.webhooks")
 blueprint = Blueprint("sipkit", __name__)
@@ -178,8 +181,8 @@ def office_of(app: Flask) -> Office:
     return office
 
 
-def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
-    """Let a view see only requests that the platform signed, with their fields read."""
+def _signed(view: Callable[[Incoming], Any]) -> Callable[[], Response]:
+    """Let a view see only requests that the platform signed, with their fields read; it returns what JSON shall say."""
 
     @functools.wraps(view)
     def checked() -> Response:
@@ -200,11 +203,11 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
         def work() -> replays.Answer:
             after.clear()  # what is done anew has to be decided anew, too
             try:
-                answer = view(Incoming(office, read_fields(request.method, body, query), after))
+                said = view(Incoming(office, read_fields(request.method, body, query), after))
             except BadCallback as error:
                 office.refuse(route, str(error))
-                answer = _error(400, str(error))
-            return replays.Answer(answer.status_code, answer.get_data(as_text=True))
+                return replays.Answer(400, _line({"error": str(error)}))
+            return replays.Answer(200, _line(said))
 
         try:
             claims = office.claims_of(request.method, body, query)
@@ -224,35 +227,35 @@ def _signed(view: Callable[[Incoming], Response]) -> Callable[[], Response]:
 
 @blueprint.route("/voice-answer", methods=["GET", "POST"])
 @_signed
-def voice_answer(incoming: Incoming) -> Response:
+def voice_answer(incoming: Incoming) -> Ncco:
     """Say what a leg that has called shall do."""
-    return json_answer(incoming.office.desk.answer(Callback.read(incoming.fields)))
+    return incoming.office.desk.answer(Callback.read(incoming.fields))
 
 
 @blueprint.route("/voice-dtmf", methods=["GET", "POST"])
 @_signed
-def voice_dtmf(incoming: Incoming) -> Response:
+def voice_dtmf(incoming: Incoming) -> Ncco:
     """Say what a leg that pressed keys, or none, shall do now."""
     call = Callback.read(incoming.fields)
-    return json_answer(incoming.office.desk.keys(call, read_keys(incoming.fields), incoming.after))
+    return incoming.office.desk.keys(call, read_keys(incoming.fields), incoming.after)
 
 
 @blueprint.route("/voice-keys", methods=["GET", "POST"])
 @_signed
-def voice_keys(incoming: Incoming) -> Response:
+def voice_keys(incoming: Incoming) -> dict[str, bool]:
     """Take a key that a phone pressed in the call; what it hears of it, it hears by the Voice API."""
     call = Callback.read(incoming.fields)
     keys, at = read_keys(incoming.fields), read_time(incoming.fields)
     incoming.after.extend(incoming.office.key_desk.pressed(call, keys, at))
-    return json_answer({"ok": True})
+    return {"ok": True}
 
 
 @blueprint.route("/voice-events", methods=["GET", "POST"])
 @_signed
-def voice_events(incoming: Incoming) -> Response:
+def voice_events(incoming: Incoming) -> dict[str, bool]:
     """Note a piece of news about a leg."""
     incoming.office.desk.note(read_event(incoming.fields), incoming.after)
-    return json_answer({"ok": True})
+    return {"ok": True}
 
 
 @blueprint.route("/healthz", methods=["GET"])
@@ -308,8 +311,11 @@ def place_of(error: BaseException) -> str:
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Answer in one line of JSON that nobody keeps."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return _unkept(f"{text}\n", status, headers)
+    return _unkept(_line(value), status, headers)
+
+
+def _line(value: Any) -> str:
+    return f"{_encoder.encode(value)}\n"
 
 
 def _unkept(text: str, status: int, headers: dict[str, str] | None = None) -> Response:

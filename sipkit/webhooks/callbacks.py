@@ -18,6 +18,8 @@ from sipkit.sip_leg import DIAL_HEADER
 
 MAX_TEXT_LENGTH: Final = 1000
 _SESSION_HEADER: Final = "X-OpenTok-SessionId"
+_UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
+"""NUL and halves of surrogate pairs can be written in JSON but in no database."""
 _UUID = re.compile(r"[\w.:-]{1,100}", re.ASCII)
 _SECONDS = re.compile(r"\d{1,6}", re.ASCII)
 _PRICE = re.compile(r"\d{1,6}(?:\.\d{1,12})?", re.ASCII)
@@ -57,8 +59,8 @@ class Callback:
         if leg_needed and not leg_uuid:
             raise BadCallback("uuid is missing")
         number = _text(fields, "from") or _text(fields, "from_user")
-        session_id, nonce = (_sip_header(fields, name) for name in (_SESSION_HEADER, DIAL_HEADER))
-        return cls(leg_uuid, number, session_id, nonce)
+        headers = _sip_headers(fields)
+        return cls(leg_uuid, number, headers.get(_SESSION_HEADER), headers.get(DIAL_HEADER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,24 +178,28 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
 def _checked(value: str, name: str) -> str:
     if len(value) > MAX_TEXT_LENGTH:
         raise BadCallback(f"{name} is too long")
-    # NUL and halves of surrogate pairs can be written in JSON but in no database.
-    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if _UNWRITABLE.search(value):
         raise BadCallback(f"{name} is not text")
     return value.strip()
 
 
-def _sip_header(fields: Mapping[str, Any], wanted: str) -> str | None:
-    """Find a SIP header by its name in any spelling: flat in an answer webhook, in `headers` of an event."""
+def _sip_headers(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Find our SIP headers by their names in any spelling: flat in an answer webhook, in `headers` of an event."""
     headers = fields.get("headers")
     inner: Mapping[str, Any] = headers if isinstance(headers, Mapping) else {}
+    found: dict[str, str] = {}
     for name, value in [*fields.items(), *inner.items()]:
-        if _flat(name).removeprefix("sipheader") != _flat(wanted):
+        wanted = _SIP_HEADERS.get(_flat(name).removeprefix("sipheader"))
+        if wanted is None or wanted in found:
             continue
         if not isinstance(value, str):
             raise BadCallback(f"{wanted} in the SIP headers is not text")
-        return _checked(value, f"{wanted} in the SIP headers")
-    return None
+        found[wanted] = _checked(value, f"{wanted} in the SIP headers")
+    return found
 
 
 def _flat(name: str) -> str:
-    return re.sub(r"[-_]", "", name).lower()
+    return name.replace("-", "").replace("_", "").lower()
+
+
+_SIP_HEADERS: Final = {_flat(name): name for name in (_SESSION_HEADER, DIAL_HEADER)}

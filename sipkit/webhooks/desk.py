@@ -61,8 +61,8 @@ class Desk:
         self._settings = settings
         self._pins = PinDesk(store)
         self._address = address
-        self._voice_api = voice_api
         self._heard = voice_api and any(settings.keypad.deeds())
+        self._tones = voice_api and settings.phone_tones
 
     def answer(self, call: Callback) -> Ncco:
         """Answer a leg that has just called."""
@@ -220,11 +220,11 @@ class Desk:
 
     def _entered(self, caller: Caller, after: list[Errand]) -> None:
         """Let the others hear, once for each phone, that it has come."""
-        if self.store.use_ticket(f"entered:{caller.leg_uuid}", self.store.time() + _TICKET_SECONDS):
+        if self._tones and self.store.use_ticket(f"entered:{caller.leg_uuid}", self.store.time() + _TICKET_SECONDS):
             self._sound("join-tone", caller, after)
 
     def _sound(self, tone: Literal["join-tone", "leave-tone"], caller: Caller, after: list[Errand]) -> None:
-        if not (self._voice_api and self._settings.phone_tones) or caller.room_id is None:
+        if not self._tones or caller.room_id is None:
             return
         base = self._address.public_url()
         if base is not None and not self.store.allow(f"{tone}:{caller.room_id}", 1, TONE_SECONDS):
