@@ -145,6 +145,9 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         room = self._store.open_room(name, make_session)
         if room.session_id in made:
             self._store.record("room", f"Room {room.name!r} was opened.", room.id)
+            if self._settings.wait_for_host:
+                self.wait_for_host(room)
+                room = self._room(room)
         elif not video.session_known(room.session_id):
             room = self._bridges.renew(room)
         return room
