@@ -171,7 +171,7 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         Phones that wait, in the lobby or with music, are told that the room was closed.
 
         Raises:
-            PlatformError: The bridge may still be up, so the room stays open and can be hung up again.
+            PlatformError: The bridge, or a phone that waits, may still be up, so the room stays open: close it again.
         """
         from sipkit.company import see_off
 
