@@ -1,6 +1,9 @@
 """Keys pressed in a call: how they are found, in whatever order they come, and what is kept of them."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from sqlalchemy import select
 from sipkit.errands import Errand, Errands
 from sipkit.errors import SettingsError
 from sipkit.keypad import Keypad, told_apart
+from sipkit.replays import Answer, answered_once
 from sipkit.rooms import Room
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -127,6 +131,37 @@ def test_any_order_any_worker(
     assert [errand.deed for errand in found] == [deed[0]]
     for worker in workers:
         worker.close()
+
+
+def test_two_workers_at_the_same_moment(store_url: str) -> None:
+    """Where both keys of a deed come to two workers at once, whole requests, exactly one of them finds the deed."""
+    workers = [Store.open(store_url, "sandbox:1") for _ in range(2)]
+    room = workers[0].open_room("standup", lambda: "SESSION")
+    for leg in (f"leg-{n}" for n in range(12)):
+        workers[0].caller_seen(leg, NUMBER, "joined", room.id)
+        with ThreadPoolExecutor(2) as pool:
+            for round_ in range(2):
+                start = threading.Barrier(2)
+                answers = list(pool.map(partial(press, workers, start, leg, 10.0 * round_), range(2)))
+                assert sorted(answers) == ["", "mute"]
+        now = workers[1].caller(leg)
+        assert now is not None
+        assert not now.muted  # twice
+    for worker in workers:
+        worker.close()
+
+
+def press(workers: list[Store], start: threading.Barrier, leg: str, at: float, n: int) -> str:
+    """One of the keys of *6, as a worker takes the request of it; returns the deeds it found."""
+    store = workers[n]
+    desk = KeyDesk(Keypad(), store)
+
+    def work() -> Answer:
+        found = desk.pressed(Callback(leg, NUMBER, None), "*6"[n], 100.0 + at + n)
+        return Answer(200, " ".join(errand.deed for errand in found))
+
+    start.wait(10)
+    return answered_once(store, f"{leg} {at} {n}", "hash", work).body
 
 
 def test_slow_keys_are_no_deed(desk: KeyDesk) -> None:
