@@ -31,6 +31,7 @@ from sipkit.errors import (
     SipkitError,
 )
 from sipkit.lost_dials import PATIENCE, LegHangUp, hang_up_lost
+from sipkit.pace import take_turn
 from sipkit.refusals import dial_uncertain
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.store import Store
@@ -46,7 +47,7 @@ HUNG_UP = "hung up"
 """Why a bridge ended that somebody hung up."""
 
 POLL = 0.05
-_ASK_AGAIN = 0.25  # seconds; the platform takes 15 requests a second from all of an account
+_ASK_AGAIN = 0.25  # seconds
 _ATTEMPTS = 5
 
 
@@ -189,6 +190,7 @@ class Bridges:
     def _clear_lobby(self, room: Room) -> None:
         """Hang up the phones that wait to be let into a call that is over; each ends by itself in minutes anyway."""
         for leg_uuid in self._store.waiting(room.id):
+            take_turn(self._store)
             with contextlib.suppress(SipkitError):
                 self._hang_up_leg(leg_uuid)
 
@@ -284,11 +286,13 @@ class Bridges:
         Its answer webhook is no sign that it is connected: that comes first, and the leg joins by what it is told.
         """
         connection_id = bridge.connection_id or ""
+        take_turn(self._store)
         while not self._video().force_disconnect(room.session_id, connection_id):
             now = self._store.bridge(bridge.id)
             if now is None or not now.living or self._store.age_of(now) > UNKNOWN_YET:
                 return False
             time.sleep(_ASK_AGAIN)
+            take_turn(self._store)
         return True
 
     def _leg_hung_up(self, bridge: Bridge) -> bool:
@@ -298,4 +302,7 @@ class Bridges:
             PlatformError: The Voice API could not be asked.
         """
         now = self._store.bridge(bridge.id) or bridge
-        return bool(now.leg_uuid and now.nonce and self._hang_up_leg(now.leg_uuid))
+        if not now.leg_uuid or not now.nonce:
+            return False
+        take_turn(self._store)
+        return bool(self._hang_up_leg(now.leg_uuid))

@@ -5,7 +5,7 @@ the two clouds apart. The live account is what `.env` says. The sandbox's accoun
 sandbox process, which is started when it is needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from pydantic import SecretStr
 
-from sipkit.errors import SandboxDidNotStart
+from sipkit.errors import SandboxDidNotStart, SandboxError
 from sipkit.sandbox import launcher
 from sipkit.settings import Mode, Settings, VideoEnvironment
 
@@ -85,6 +85,18 @@ class Cloud(Protocol):
         """Return the account; cheap when everything is up, so ask each time instead of keeping it."""
         ...
 
+    def check(self, ask: Callable[[], object]) -> None:
+        """Make sure that whoever answers is there, without starting it.
+
+        Args:
+            ask: Asks the platform for something small, where nothing on this machine tells.
+
+        Raises:
+            SandboxError: The sandbox has ended.
+            PlatformError: As `ask` raises.
+        """
+        ...
+
     def close(self) -> None:
         """Let go; safe to call twice."""
         ...
@@ -118,6 +130,10 @@ class LiveCloud:
     def account(self) -> Account:
         """Return the account `.env` describes."""
         return self._account
+
+    def check(self, ask: Callable[[], object]) -> None:
+        """Ask Vonage."""
+        ask()
 
     def close(self) -> None:
         """Do nothing: Vonage needs no letting go."""
@@ -170,6 +186,21 @@ class SandboxCloud:
             # Over http, for no browser trusts the sandbox's own certificate authority.
             browser_url=info.api_url,
         )
+
+    def check(self, ask: Callable[[], object]) -> None:  # noqa: ARG002 - its own health is asked, which no trace shows
+        """Look whether the sandbox that was here is here.
+
+        Raises:
+            SandboxError: It has ended, or does not answer.
+        """
+        hold, info = self._hold, self._info
+        if hold is None or info is None:
+            return
+        if not hold.alive:
+            fix = "It is started anew when it is needed: dial out again."
+            raise SandboxError("The sandbox has ended, and with it every call in it.", fix)
+        if not launcher.healthy(info):
+            raise SandboxError("The sandbox does not answer.")
 
     def close(self) -> None:
         """Let go of the sandbox; it leaves by itself ten minutes after its last user."""

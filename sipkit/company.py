@@ -27,8 +27,8 @@ _ALONE: Final = "alone:"
 log = logging.getLogger("sipkit.watch")
 
 
-def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
-    """Return how many are in a room's session besides the kit's own legs; None where the platform does not tell.
+def connected(account: "Account", store: "Store", room: "Room") -> set[str] | None:
+    """Return the connections of a room's session, the kit's own legs among them; None where the platform does not tell.
 
     Who is there is kept, for the cost meter.
 
@@ -40,9 +40,15 @@ def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
     connections = video_platform(account).connections(room.session_id)
     if connections is None:
         return None
-    store.participants_seen(room.id, [each.connection_id for each in connections])
-    ours = {each.connection_id for each in store.living_bridges()}
-    return sum(each.connection_id not in ours for each in connections)
+    there = {each.connection_id for each in connections}
+    store.participants_seen(room.id, there)
+    return there
+
+
+def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
+    """Return how many are in a room's session besides the kit's own legs; None and raises as `connected`."""
+    there = connected(account, store, room)
+    return None if there is None else len(there - {each.connection_id for each in store.living_bridges()})
 
 
 def see_off(

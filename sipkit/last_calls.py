@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sipkit.errors import WaitTimeout
+from sipkit.pace import PER_SECOND
 
 if TYPE_CHECKING:
     from sipkit.cloud import Account
     from sipkit.rooms import Bridge, HangUp
     from sipkit.store import Store
 
-HANG_UP_WITHIN = 10.0  # seconds, for all bridges together
+HANG_UP_WITHIN = 10.0  # seconds, for all bridges together, besides those that `pace` makes them wait
 
 _EVENTS_WITHIN = 2.0  # seconds
 
@@ -42,18 +43,18 @@ def hang_up_all(
         store: Where bridges and the timeline are.
         bridges: Living ones.
         why: A sentence for the timeline.
-        within: Seconds for all of it.
+        within: Seconds for all of it, besides what so many have to wait for each other's turns.
         hear_them: Wait until the phones' own news of it has come: nobody will take it after us.
 
     Returns:
         How many were dealt with in time.
     """
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + within + len(bridges) / PER_SECOND
     done: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def work(bridge: "Bridge") -> None:
         try:
-            outcome = _hang_up(account, store, bridge)
+            outcome = hang_up(account, store, bridge)
         except Exception as error:  # noqa: BLE001 - one bridge that cannot be hung up must not save the others
             log.warning("bridge %s could not be hung up: %s", bridge.id, error)
         else:
@@ -91,7 +92,12 @@ def _hear_them_leave(store: "Store", bridges: "Iterable[Bridge]") -> None:
             wait_for_callers(store, store.room_of(bridge), 0, deadline - time.monotonic())
 
 
-def _hang_up(account: "Callable[[], Account]", store: "Store", bridge: "Bridge") -> "HangUp":
+def hang_up(account: "Callable[[], Account]", store: "Store", bridge: "Bridge") -> "HangUp":
+    """Hang up one bridge for whoever dialled it.
+
+    Raises:
+        PlatformError: The platform could not be asked; the bridge stays on record.
+    """
     from sipkit.bridges import Bridges
     from sipkit.video_platform import video_platform
     from sipkit.voice_calls import hanging_up

@@ -8,6 +8,7 @@ from sipkit.rooms import Bridge, BridgeState, Caller, Room
 
 if TYPE_CHECKING:
     from sipkit.cloud import Account
+    from sipkit.health import Health
     from sipkit.phones import SandboxParticipant, SandboxPhone, SandboxTrace
     from sipkit.sandbox.launcher import SandboxInfo
     from sipkit.server import WebhookServer
@@ -25,6 +26,7 @@ class Lookout:
 
     _settings: "Settings"
     _store: "Store"
+    _health: "Health"
 
     @property
     def mode(self) -> Literal["sandbox", "live"]:
@@ -50,6 +52,19 @@ class Lookout:
     def trouble(self) -> str:
         """Return why callers hear an apology instead of a prompt, and what to do; empty if they do not."""
         return "" if self.server is None else self.server.trouble
+
+    def notice(self, room: Room | str) -> str:
+        """Return what should be known of a room besides its state: the platform is away, or its call will be hung up.
+
+        Empty if there is nothing. Never waits; the platform is looked after from the first call on, for as long as
+        somebody goes on asking (`sipkit.health`).
+        """
+        from sipkit import guard
+
+        warned_of = self._store.warned_of(self._room(room))
+        words = {rule: why for rule, why in guard.WORDS.items() if rule == warned_of}
+        coming = [f"The call will be hung up in less than a minute: {why}." for why in words.values()]
+        return self._health.trouble() or "".join(coming)
 
     # Waiting
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from sipkit.errors import SipkitError
+from sipkit.pace import take_turn
 from sipkit.rooms import Bridge, HangUp, Room
 from sipkit.store import Store
 from sipkit.video import SessionConnection, VideoPlatform
@@ -29,7 +30,7 @@ GONE_WITHIN = 5.0
 NOT_YET = "The platform lists no leg yet. Try again in a few seconds."
 
 _TOO_LONG = "No SIP call lasts as long as that."
-_ASK_AGAIN = 0.25  # seconds; the platform takes 15 requests a second from all of an account
+_ASK_AGAIN = 0.25  # seconds
 _CLOCKS_DIFFER = timedelta(seconds=5)
 
 LegHangUp = Callable[[str], bool | None]
@@ -51,11 +52,11 @@ def hang_up_lost(
     """
     bridge = store.bridge(bridge.id) or bridge
     if bridge.leg_uuid is not None and bridge.nonce:
+        take_turn(store)
         try:
             told = hang_up_leg(bridge.leg_uuid)
         except SipkitError as error:
             # The leg is known and may be up: a guess by time could only hit somebody else.
-            store.record("hang-up", f"Room {room.name!r}: {error.message}", room.id)
             return _not_found(room, f"Its leg is known, but could not be hung up: {error.message}")
         if told is not None:
             return _told(store, video, room, bridge, was_up=told)
@@ -80,6 +81,7 @@ def _seen_gone(store: Store, video: VideoPlatform, room: Room, bridge: Bridge) -
         now = store.bridge(bridge.id)
         if now is None or not now.living:
             return True  # its own last event came
+        take_turn(store)
         connections = video.connections(room.session_id)
         if connections is not None and not any(
             _began_with(bridge, each) for each in _not_of_others(store, bridge, connections)
@@ -97,6 +99,7 @@ def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, pat
     this machine's clock may be wrong. Only an empty list says that no leg came of the dial. Connections that are on
     record as other bridges' are not looked at.
     """
+    take_turn(store)
     listed = video.connections(room.session_id)
     connections = None if listed is None else _not_of_others(store, bridge, listed)
     found = [each for each in connections or [] if _began_with(bridge, each)]

@@ -1,7 +1,8 @@
 """No burst of requests: the Voice API takes 15 a second from all of an account, and refuses what is more (HTTP 429).
 
 Every process that shares a store takes its turn here before it asks the platform for something that can wait: tones,
-spoken words, the guard's looks, hanging up many.
+spoken words, the guard's looks, hanging up many. For the video side no figure is documented; it is asked at the same
+pace, so that hang-ups come in no burst either.
 """
 
 import time

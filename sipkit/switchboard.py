@@ -15,7 +15,6 @@ import atexit
 import contextlib
 import os
 import threading
-import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -52,6 +51,7 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
 
     def __init__(self, settings: "Settings", cloud: "Cloud", store: "Store") -> None:
         from sipkit.bridges import Bridges
+        from sipkit.health import Health
         from sipkit.voice_calls import hanging_up
 
         self.owner = uuid.uuid4().hex
@@ -59,6 +59,7 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         self._cloud = cloud
         self._store = store
         self._bridges = Bridges(store, self._video, self.owner, hang_up_leg=hanging_up(cloud.account))
+        self._health = Health(self._check_platform)
         self._seen_account: Account | None = None
         self._platform: VideoPlatform | None = None
         self._door: FrontDoor | None = None
@@ -278,8 +279,12 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         """
         return self._bridges.hang_up(self._room(room))
 
-    def hang_up_everything(self) -> list[HangUp]:
+    def hang_up_everything(self, *, strangers: bool = False) -> list[HangUp]:
         """End every bridge and direct call of this project, whoever dialled it, and every phone that is on record.
+
+        Args:
+            strangers: End the number's calls that are *not* on record here, too. They may be other software's, or
+                another data folder's; or yours, if the store was lost in the middle of a call.
 
         Returns:
             What was done about each bridge.
@@ -287,26 +292,15 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         Raises:
             PlatformError: One of them may still be up; all others were seen to all the same.
         """
-        from sipkit import voice_calls
-        from sipkit.watch import REQUESTS_APART
+        from sipkit.clearance import clear
 
         self._require_open()
-        problem: SipkitError | None = None
-        outcomes = []
-        for bridge in self._store.living_bridges():
-            try:
-                outcomes.append(self._bridges.end(self._store.room_of(bridge), bridge))
-            except SipkitError as error:
-                problem = problem or error
-        for leg_uuid in self._store.phones_there() if voice_calls.can_call(self._account()) else ():
-            try:
-                voice_calls.hang_up_leg(self._account(), leg_uuid)
-            except SipkitError as error:
-                problem = problem or error
-            time.sleep(REQUESTS_APART)
-        if problem is not None:
-            raise problem
-        return outcomes
+        return clear(
+            self._store,
+            self._cloud.account,
+            lambda bridge: self._bridges.end(self._store.room_of(bridge), bridge),
+            strangers=strangers,
+        )
 
     def bridge(self, room: Room | str) -> Bridge | None:
         """Return a room's bridge while it lives."""
@@ -380,6 +374,12 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
 
         guard_process.start(self._settings)
         return bridge
+
+    def _check_platform(self) -> None:
+        """Make sure that the platform answers: for the list of a session's connections, which costs nothing."""
+        rooms = self.rooms()
+        if rooms:
+            self._cloud.check(lambda: self._video().session_known(rooms[-1].session_id))
 
     def _front_door(self) -> "FrontDoor":
         from sipkit.front_door import FrontDoor

@@ -1,25 +1,37 @@
-"""What is done to one leg of the phone side by the Voice API: hang up, mute, move to another document, speak, play.
+"""What is done to one leg of the phone side by the Voice API: hang up, mute, move, speak, play; and which legs are up.
 
 ``PUT /v1/calls/{uuid}`` with the application's JWT (Voice API reference, "Modify an in-progress call", "Play text to
 speech to an in-progress call", "Play an audio file to an in-progress call"). A request is sent once and never
-repeated: each of them leaves the leg as it was if it is lost, and who asked is told so.
+repeated: each of them leaves the leg as it was if it is lost, and who asked is told so. ``GET /v1/calls`` lists the
+application's calls.
 """
 
 import time
 import uuid as uuids
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from sipkit.errors import AuthenticationRefused, PlatformError, PlatformUnreachable
+from sipkit.orphans import Call
 from sipkit.refusals import TIMEOUT, proxies_for
 
 if TYPE_CHECKING:
+    import requests
+
     from sipkit.cloud import Account
     from sipkit.ncco import Ncco
 
 JWT_SECONDS = 60
 """How long the request's JWT is good; it is sent at once."""
+
+GONE: Final = frozenset(
+    {"busy", "cancelled", "completed", "disconnected", "failed", "rejected", "timeout", "unanswered"}
+)
+"""Statuses after which a leg is no more."""
+
+_PAGE = 100  # the most that one answer holds (Voice OpenAPI 1.10.0)
 
 
 def can_call(account: "Account") -> bool:
@@ -76,8 +88,70 @@ def play_to_leg(account: "Account", leg_uuid: str, url: str) -> bool:
     return _put(account, leg_uuid, {"stream_url": [url]}, "play to the leg", "/stream")
 
 
+def calls_up(account: "Account", before_each: Callable[[], None]) -> list[Call]:
+    """List the application's legs that are answered, whoever brought them up.
+
+    Args:
+        account: Whose application; its id and private key.
+        before_each: Called before each request: an answer holds a hundred of them at most.
+
+    Raises:
+        AuthenticationRefused, PlatformUnreachable: As for `hang_up_leg`.
+    """
+    found: list[Call] = []
+    query = f"status=answered&page_size={_PAGE}"
+    while query:
+        before_each()
+        told = _told(account, f"/v1/calls?{query}")
+        try:
+            found += [_call(each) for each in told["_embedded"]["calls"]]
+            # The link's question and not an index of ours: SDKs differ in whether that counts calls or pages.
+            query = urlsplit(told["_links"].get("next", {}).get("href", "")).query
+        except (KeyError, TypeError, AttributeError):
+            raise PlatformUnreachable("The Voice API could not list the calls: its answer makes no sense.") from None
+    return found
+
+
+def call_over(account: "Account", leg_uuid: str) -> dict[str, Any] | None:
+    """Return what the platform says of a leg that has ended, nothing of one that it does not know; None if it is up.
+
+    Raises:
+        AuthenticationRefused, PlatformUnreachable: As for `hang_up_leg`.
+    """
+    answer = _ask(account, "GET", f"/v1/calls/{leg_uuid}", None, "show a call")
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        return {}
+    try:
+        told = answer.json() if answer.ok else None
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.get("status") in GONE else None
+
+
+def _call(told: dict[str, Any]) -> Call:
+    ends = (told[name].get("number") for name in ("to", "from"))
+    numbers = frozenset(str(number).lstrip("+") for number in ends if number)
+    return Call(str(told["uuid"]), str(told["conversation_uuid"]), numbers)
+
+
+def _told(account: "Account", path: str) -> dict[str, Any]:
+    answer = _ask(account, "GET", path, None, "list the calls")
+    try:
+        told = answer.json() if answer.ok else None
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise PlatformUnreachable(f"The Voice API could not list the calls: it answered HTTP {answer.status_code}.")
+    return told
+
+
 def _put(account: "Account", leg_uuid: str, body: dict[str, Any], what: str, path: str = "") -> bool:
     """Send one request about a leg; False if the platform knows no such leg, or none that is up."""
+    return _ask(account, "PUT", f"/v1/calls/{leg_uuid}{path}", body, what).status_code < HTTPStatus.BAD_REQUEST
+
+
+def _ask(account: "Account", method: str, path: str, body: dict[str, Any] | None, what: str) -> "requests.Response":
+    """Send one request; what is returned is an answer, if only one of 400 or 404."""
     import requests
 
     if not can_call(account):
@@ -85,9 +159,11 @@ def _put(account: "Account", leg_uuid: str, body: dict[str, Any], what: str, pat
             f"Without the application's key nobody can {what}.",
             "Set VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY in .env (dashboard, Applications).",
         )
-    address = f"{account.voice_api_url.rstrip('/')}/v1/calls/{leg_uuid}{path}"
+    address = account.voice_api_url.rstrip("/") + path
+    answer, status = None, 0
     try:
-        answer = requests.put(
+        answer = requests.request(
+            method,
             address,
             json=body,
             headers={"Authorization": f"Bearer {application_jwt(account)}"},
@@ -97,17 +173,17 @@ def _put(account: "Account", leg_uuid: str, body: dict[str, Any], what: str, pat
         )
         status = answer.status_code
     except requests.RequestException:
-        status = 0
+        pass
     # Raised here and not where it was caught: a library's exception carries the request and its JWT.
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise AuthenticationRefused(
             "The Voice API refused the application's credentials.",
             "Check VONAGE_APPLICATION_ID and VONAGE_PRIVATE_KEY in .env (dashboard, Applications).",
         )
-    if status == 0 or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+    if answer is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         saw = f"it answered HTTP {status}" if status else "no answer came"
         raise PlatformUnreachable(f"The Voice API could not {what}: {saw}.")
-    return status < HTTPStatus.BAD_REQUEST
+    return answer
 
 
 def application_jwt(account: "Account") -> str:

@@ -17,13 +17,13 @@ from sipkit.store.schema import bridges
 from sipkit.switchboard import Switchboard
 from sipkit.video import OpenTokVideo
 from tests.standins.boards import legs
-from tests.standins.odd_platform import odd_platform
+from tests.standins.odd_platform import Says, odd_platform
 
 WaitUntil = Callable[..., Any]
 
-NO_STREAM = (404, "")
-SESSION_GONE = (404, json.dumps({"code": -1, "message": "The session does not exist"}))
-LOST_GATEWAY = (404, "<h1>Not Found</h1> /v2/project/1/session/2/connection was not found on this server")
+NO_STREAM = Says(404)
+SESSION_GONE = Says(404, json.dumps({"code": -1, "message": "The session does not exist"}))
+LOST_GATEWAY = Says(404, "<h1>Not Found</h1> /v2/project/1/session/2/connection was not found on this server")
 
 
 def sip_connections(board: Switchboard, room: Room) -> list[str]:
@@ -49,7 +49,7 @@ def test_a_bridge_the_platform_does_not_list_is_hung_up_before_another_is_dialle
     room, first = connected(board)
     monkeypatch.setattr("sipkit.bridges.YOUNG", 0.0)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/stream"] = NO_STREAM
+        platform.moods["GET /stream$"] = NO_STREAM
         second = board.dial_out(room)
     assert second.id != first.id
     assert sip_connections(board, room) == [second.connection_id]
@@ -61,7 +61,7 @@ def test_a_gateways_404_does_not_renew_a_room(board: Switchboard) -> None:
     """A 404 with the asked address in its body says nothing about the session: room and call stay as they are."""
     room, bridge = connected(board)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/connection"] = LOST_GATEWAY
+        platform.moods["GET /connection$"] = LOST_GATEWAY
         assert board.open_room("standup") == room
     assert sip_connections(board, room) == [bridge.connection_id]
     assert board.bridge(room) == bridge
@@ -72,7 +72,7 @@ def test_a_room_is_not_renewed_over_a_living_bridge(board: Switchboard, wait_unt
     """If the platform says that the session is gone, its leg is disconnected before the room gets a new session."""
     room, _ = connected(board)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/connection"] = SESSION_GONE
+        platform.moods["GET /connection$"] = SESSION_GONE
         renewed = board.open_room("standup")
     assert renewed.reopened
     assert renewed.session_id != room.session_id
@@ -96,7 +96,7 @@ def test_a_lost_dial_keeps_its_room_in_its_session(board: Switchboard, monkeypat
     room = board.open_room("standup")
     board._store.claim_bridge(room, board.owner)
     with odd_platform(board._cloud, board._cloud.account()) as platform:
-        platform.answers["/connection"] = SESSION_GONE
+        platform.moods["GET /connection$"] = SESSION_GONE
         assert board.open_room("standup") == room
         assert "keeps its session" in board.events(room)[-1].text
         monkeypatch.setattr("sipkit.bridges.PATIENCE", 0.0)

@@ -18,7 +18,7 @@ from sipkit.lessons.shown import Ladder, Step, hidden
 from sipkit.switchboard import Switchboard
 from sipkit.timeline import Event
 from sipkit.widgets import CallPanel, PhonePanel
-from tests.standins.odd_platform import odd_platform
+from tests.standins.odd_platform import Says, odd_platform
 
 ACCOUNT = """
 VIDEO_API_KEY=40001234
@@ -127,7 +127,7 @@ def test_what_the_platform_does_not_tell_is_not_zero(kit: Kit, monkeypatch: pyte
     """Without a list of connections the verdict is "does not tell", and a room that does tell still counts."""
     room = kit.board.open_room("standup")
     with odd_platform(kit._cloud, kit._cloud.account()) as platform:
-        platform.answers["/connection"] = (404, "{}")
+        platform.moods["GET /connection$"] = Says(404, "{}")
         assert kit.connections(room) == NOT_TOLD
         assert kit.wait_until_quiet(room) == {"connections in the session": NOT_TOLD, "legs in the conversation": 0}
         # Live there is no ledger to look into, only these lists.

@@ -91,7 +91,7 @@ def ensure(home: Path, *, timeout: float = 30.0) -> SandboxInfo:
         SandboxStartError: it died, or did not answer in time.
     """
     info = read(home)
-    if info is not None and _healthy(info):
+    if info is not None and healthy(info):
         return info
     reap()
     deadline = time.monotonic() + timeout
@@ -180,7 +180,7 @@ def _adopt_or_start(home: Path, deadline: float) -> SandboxInfo:
     """With the start lock held: adopt what lives, replace what lives but is silent, else start."""
     silent_at = min(deadline, time.monotonic() + SILENT_SECONDS)
     while (info := read(home)) is not None and alive(info.pid, info.create_time):
-        if _healthy(info):
+        if healthy(info):
             return info
         if time.monotonic() >= silent_at:
             stop(home)
@@ -206,7 +206,7 @@ def _start(home: Path, deadline: float) -> SandboxInfo:
         ended = reap(child)
         info = read(home)
         # Not only our child counts: one started by hand meanwhile is as good, and makes ours give way.
-        if info is not None and _healthy(info):
+        if info is not None and healthy(info):
             return info
         if ended is not None:
             raise SandboxStartError(f"the sandbox ended at once with code {ended}{_tail(log)}")
@@ -246,7 +246,7 @@ def _tail(log: Path, lines: int = 15) -> str:
     return ":\n" + "\n".join(text.splitlines()[-lines:]) if text else " (its log is empty)"
 
 
-def _healthy(info: SandboxInfo) -> bool:
+def healthy(info: SandboxInfo) -> bool:
     """Does this very sandbox answer? Another program on its old port does not know the instance."""
     if not alive(info.pid, info.create_time):
         return False

@@ -17,6 +17,7 @@ from sipkit.store.caller_book import CallerBook
 from sipkit.store.charge_book import ChargeBook
 from sipkit.store.key_book import KeyBook
 from sipkit.store.lease_book import LeaseBook
+from sipkit.store.leg_book import LegBook
 from sipkit.store.lockout_book import LockoutBook
 from sipkit.store.migrations import make_tables
 from sipkit.store.replay_book import ReplayBook
@@ -27,7 +28,9 @@ from sipkit.store.turnstile import Turnstile
 __all__ = ["Store"]
 
 
-class Store(RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, ChargeBook, KeyBook, Turnstile, ReplayBook):
+class Store(
+    RoomBook, LockoutBook, BridgeBook, LeaseBook, CallerBook, ChargeBook, LegBook, KeyBook, Turnstile, ReplayBook
+):
     """The store of one environment. Safe to share between threads; open one per process.
 
     Use `Store.open`. Methods raise `StoreError` when the database fails; no error text of it holds

@@ -205,12 +205,10 @@ leases = Table(
     Column("bridge_id", ForeignKey("bridges.id"), primary_key=True),
     Column("environment", String(200), nullable=False),
     Column("opened_at", Double, nullable=False),
-    Column("closed_at", Double, comment="NULL while the bridge may be up"),
     Column("no_browser_since", Double, comment="NULL while there is a browser, or nobody has looked"),
     Column("nobody_since", Double, comment="NULL while there is a browser or a phone, or nobody has looked"),
     Column("watched_at", Double, comment="when somebody last looked"),
     Column("warned_for", String(20), comment="the limit that was warned of"),
-    Index("open_leases", "environment", "closed_at"),
 )
 
 leaders = Table(

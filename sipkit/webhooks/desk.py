@@ -30,13 +30,9 @@ from sipkit.rooms import Bridge, Caller, Room
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.timeline import mask_digits, mask_number
+from sipkit.voice_calls import GONE
 from sipkit.webhooks.address import Address
 from sipkit.webhooks.callbacks import Callback, Event
-
-GONE: Final = frozenset(
-    {"busy", "cancelled", "completed", "disconnected", "failed", "rejected", "timeout", "unanswered"}
-)
-"""Statuses after which a leg is no more."""
 
 COMING: Final = frozenset({"started", "ringing", "answered"})
 

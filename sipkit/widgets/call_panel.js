@@ -33,7 +33,7 @@ function render({ model, el }) {
     write(callers, count === 1 ? "1 phone in the conversation" : `${count} phones in the conversation`);
     write(cost, `${model.get("mode") === "live" ? "" : "live it would be "}about ${model.get("cost")} so far`);
     cost.hidden = model.get("cost") === "";
-    complain(model.get("error"));
+    complain(complaint(model));
   };
   model.on("change", show);
   show();

@@ -26,6 +26,7 @@ class CallView(AnyWidget):
     callers = Int().tag(sync=True)
     cost = Unicode().tag(sync=True)
     error = Unicode().tag(sync=True)
+    notice = Unicode().tag(sync=True)
 
     def __repr__(self) -> str:
         return f"CallView(room={self.room!r})"

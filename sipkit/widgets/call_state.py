@@ -80,6 +80,7 @@ class CallState(Waitable):
     def refresh(self) -> None:
         """Read the truth from the store, and now and then ask whether callers are answered."""
         self._ask_for_trouble()
+        self.notice = self._board.notice(self._room)  # before its turn: a dial that gets no answer has it
         with self._turn:
             bridge = self._board.bridge(self._room)
             callers = self._board.callers(self._room)

@@ -43,7 +43,7 @@ function render({ model, el }) {
     const closed = model.get("state") === "closed";
     write(door, doorOf({ closed, locked, lobby, guessing, waitsForHost: model.get("waits_for_host") }));
     write(word, model.get("word"));
-    complain(model.get("error"));
+    complain(complaint(model));
   };
   const listPhones = () => {
     phones.show(model.get("phones"));

@@ -31,6 +31,7 @@ class HostView(AnyWidget):
     word = Unicode().tag(sync=True)
     why_no_talking = Unicode().tag(sync=True)
     error = Unicode().tag(sync=True)
+    notice = Unicode().tag(sync=True)
 
     def __repr__(self) -> str:
         return f"HostView(room={self.room!r})"

@@ -58,8 +58,9 @@ class HostState(Waitable):
         now = next((room for room in self._board.rooms() if room.id == self._room.id), None)
         self.state = "closed" if now is None else "open"
         if now is None:
-            self.phones, self.waiting = [], 0
+            self.phones, self.waiting, self.notice = [], 0, ""
             return
+        self.notice = self._board.notice(now)
         there = [caller for caller in self._board.callers(now) if caller.state in {"waiting", "joined"}]
         talking = self._listen() if there else frozenset()
         self.phones = [{**shown(caller), "talking": caller.leg_uuid in talking} for caller in there]

@@ -130,7 +130,7 @@ function render({ model, el }) {
     if (url) tab.href = url;
     else tab.removeAttribute("href");
     const problem = near ? silent && silence(mode, url) : ELSEWHERE[mode];
-    complain([problem, model.get("error")].filter(Boolean).join("\n"));
+    complain([problem, complaint(model)].filter(Boolean).join("\n"));
     trying &&= frame.state() === "loading"; // meanwhile the button stays, and with it the keyboard's place
     again.hidden = !(silent || trying);
     invitation(model.get("link"), model.get("qr"));

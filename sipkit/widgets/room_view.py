@@ -33,6 +33,7 @@ class RoomFrame(AnyWidget):
     link = Unicode().tag(sync=True)
     qr = Unicode().tag(sync=True)
     error = Unicode().tag(sync=True)
+    notice = Unicode().tag(sync=True)
 
     def __repr__(self) -> str:
         return f"RoomFrame(room={self.room!r})"

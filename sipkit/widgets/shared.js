@@ -53,6 +53,11 @@ function drawBanner(box) {
   };
 }
 
+// What the banner says of a room: what is so for now, then what went wrong.
+function complaint(model) {
+  return [model.get("notice"), model.get("error")].filter(Boolean).join("\n");
+}
+
 function fromThisMachine() {
   const host = location.hostname;
   return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || /^127(\.\d+){3}$/.test(host);

@@ -23,10 +23,12 @@ class Waitable(HasTraits):
     Attributes:
         state: One word, from the vocabulary of the subclass.
         error: What went wrong and how to mend it, or an empty string.
+        notice: What is to be known besides, for as long as it is so: the platform is away, the call will be hung up.
     """
 
     state = Unicode("idle")
     error = Unicode("")
+    notice = Unicode("")
 
     def __init__(self, **traits: Any) -> None:
         self._told = threading.Condition()

@@ -227,7 +227,7 @@ def state(**changes: Any) -> SandboxInfo:
 def test_only_the_very_sandbox_of_the_state_file_is_believed(answer: bytes, healthy: bool) -> None:
     """Another program on the old port, or another instance, is not adopted."""
     impostor = Impostor(answer)
-    assert launcher._healthy(state(api_url=impostor.url)) is healthy
+    assert launcher.healthy(state(api_url=impostor.url)) is healthy
     impostor.close()
     assert impostor.requests[0].startswith(b"GET /sandbox/health HTTP/1.1\r\n")
 
@@ -236,7 +236,7 @@ def test_a_process_id_used_again_is_not_the_sandbox() -> None:
     """The birth mark tells two processes of one id apart, before anything is sent."""
     assert alive(os.getpid(), birth_mark(os.getpid()))
     assert not alive(os.getpid(), "another birth")
-    assert not launcher._healthy(state(create_time="another birth"))
+    assert not launcher.healthy(state(create_time="another birth"))
 
 
 def test_an_ended_child_is_dead_even_before_it_is_collected(wait_until: Callable[..., Any]) -> None:
