@@ -351,7 +351,7 @@ def test_a_transaction_that_waits_for_the_platform_is_seen(store: Store, transac
 
     store.open_room("standup", ask)
     assert transactions.seen == []
-    store.whole(QUICK, lambda _: ask())
+    store.whole(lambda _: ask())
     assert len(transactions.seen) == 1
     transactions.seen.clear()
 

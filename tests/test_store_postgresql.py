@@ -129,24 +129,6 @@ def test_a_killed_connection(server: Postgres, url: str) -> None:
     store.close()
 
 
-def test_patience_with_a_lock(url: str) -> None:
-    """A transaction waits for another one's lock no longer than it was told to, and the error names it."""
-    holder, other = Store.open(url, ENVIRONMENT), Store.open(url, ENVIRONMENT)
-
-    def hold(_conn: Connection) -> None:
-        holder.wrong_try("leg")
-        before = time.monotonic()
-        with other.patience(0.2), pytest.raises(StoreError, match="lock"):
-            other.wrong_try("leg")
-        assert time.monotonic() - before < QUICKLY
-
-    holder.wrong_try("leg")
-    holder.whole(QUICK, hold)
-    assert other.wrong_try("leg") == 3
-    holder.close()
-    other.close()
-
-
 def test_a_process_that_stands_still_stops_nobody(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that stops in the middle of a transaction is undone by the server, and the others go on."""
     monkeypatch.setattr(postgresql, "IDLE_SECONDS", 0.3)

@@ -6,7 +6,7 @@ The driver is psycopg 3 (LGPL), which is why it does not come with the kit: whoe
 from importlib.util import find_spec
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sipkit.errors import StoreError
@@ -76,16 +76,6 @@ def patience(url: URL) -> dict[str, str | int]:
     options += [own] if isinstance(own, str) else own
     given = url.query.get("connect_timeout", CONNECT_SECONDS)
     return {"options": " ".join(options), "connect_timeout": int(given if isinstance(given, str | int) else given[0])}
-
-
-def teach(engine: Engine, busy_seconds: float) -> None:
-    """Let a transaction that has less patience than the connection (`Database.patience`) wait no longer for a lock."""
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        seconds = connection.get_execution_options().get("patience", busy_seconds)
-        if seconds != busy_seconds:
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
 
 
 def is_race(error: DBAPIError) -> bool:

@@ -262,10 +262,9 @@ def open_engine(url: str) -> Engine:
         if postgresql.is_postgresql(parsed):
             limits = postgresql.patience(parsed)
             # A server that was restarted meanwhile is noticed, and connected to anew, when a connection is taken.
-            parsed = postgresql.with_driver(parsed)
-            engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=True, connect_args=limits)
-            postgresql.teach(engine, BUSY_SECONDS)
-            return engine
+            return create_engine(
+                postgresql.with_driver(parsed), hide_parameters=True, pool_pre_ping=True, connect_args=limits
+            )
         engine = create_engine(parsed, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise StoreError(f"The store's URL cannot be used ({type(error).__name__}).", fix) from None

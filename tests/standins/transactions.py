@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
+from sqlalchemy import Connection, Engine, event
 
 
 class Watcher:
-    """Counts the store's connections that each thread has taken.
+    """Knows which transactions each thread has begun and not ended.
 
     Attributes:
         seen: Where a request was sent by a thread that had one.
@@ -20,13 +19,13 @@ class Watcher:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
-        self._taken = threading.local()
+        self._open = threading.local()
 
-    def _take(self, *_: Any) -> None:
-        self._taken.count = getattr(self._taken, "count", 0) + 1
+    def _begin(self, conn: Connection) -> None:
+        self._open.__dict__[str(id(conn))] = conn
 
-    def _give_back(self, *_: Any) -> None:
-        self._taken.count = getattr(self._taken, "count", 1) - 1
+    def _end(self, conn: Connection) -> None:
+        self._open.__dict__.pop(str(id(conn)), None)
 
     @contextmanager
     def watching(self) -> Iterator["Watcher"]:
@@ -34,16 +33,17 @@ class Watcher:
         really = requests.adapters.HTTPAdapter.send
 
         def send(adapter: requests.adapters.HTTPAdapter, *arguments: Any, **options: Any) -> requests.Response:
-            if getattr(self._taken, "count", 0):
+            if self._open.__dict__:
                 self.seen.append("".join(traceback.format_stack(limit=12)))
             return really(adapter, *arguments, **options)
 
-        event.listen(Pool, "checkout", self._take)
-        event.listen(Pool, "checkin", self._give_back)
+        events = (("begin", self._begin), ("commit", self._end), ("rollback", self._end))
+        for name, listener in events:
+            event.listen(Engine, name, listener)
         requests.adapters.HTTPAdapter.send = send  # type: ignore[assignment, method-assign]
         try:
             yield self
         finally:
             requests.adapters.HTTPAdapter.send = really  # type: ignore[method-assign]
-            event.remove(Pool, "checkout", self._take)
-            event.remove(Pool, "checkin", self._give_back)
+            for name, listener in events:
+                event.remove(Engine, name, listener)
