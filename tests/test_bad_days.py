@@ -17,6 +17,7 @@ from sipkit.errors import StoreError
 from sipkit.rooms import Room
 from sipkit.store import Store, postgresql
 from sipkit.store.replay_book import Answer
+from sipkit.store.schema import READ
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel
 from tests.standins.boards import now
@@ -121,11 +122,9 @@ def room(store: Store) -> Room:
 @contextmanager
 def by_pragma(store: Store, pragma: str, usual: str) -> Iterator[None]:
     """SQLite itself refuses, by its own means, on the one connection that this thread uses."""
-    with store._engine.connect() as conn:
-        conn.exec_driver_sql(pragma)
+    store.run(READ, lambda conn: conn.exec_driver_sql(pragma))
     yield
-    with store._engine.connect() as conn:
-        conn.exec_driver_sql(usual)
+    store.run(READ, lambda conn: conn.exec_driver_sql(usual))
 
 
 @contextmanager
