@@ -122,6 +122,7 @@ def room(store: Store) -> Room:
 @contextmanager
 def by_pragma(store: Store, pragma: str, usual: str) -> Iterator[None]:
     """SQLite itself refuses, by its own means, on the one connection that this thread uses."""
+    store.close()  # whatever other connections were kept
     store.run(READ, lambda conn: conn.exec_driver_sql(pragma))
     yield
     store.run(READ, lambda conn: conn.exec_driver_sql(usual))
@@ -131,9 +132,15 @@ def by_pragma(store: Store, pragma: str, usual: str) -> Iterator[None]:
 def full(store: Store) -> Iterator[None]:
     """There is no room for another page, and the last ones are full."""
     with by_pragma(store, "PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823"):
-        with suppress(StoreError):
-            for number in range(1000):
-                store.answered(f"{number}", "x", lambda: Answer(200, ""))
+        fills: tuple[Callable[[str], object], ...] = (
+            lambda word: store.answered(word, "x", lambda: Answer(200, "")),
+            lambda word: store.caller_seen(word, "", "calling"),
+            lambda word: store.record("test", word),
+        )
+        for fill in fills:
+            with suppress(StoreError):
+                for number in range(1000):
+                    fill(f"{number}")
         yield
 
 
