@@ -33,7 +33,7 @@ class Watcher:
         really = requests.adapters.HTTPAdapter.send
 
         def send(adapter: requests.adapters.HTTPAdapter, *arguments: Any, **options: Any) -> requests.Response:
-            if self._open.__dict__:
+            if any(conn.in_transaction() for conn in self._open.__dict__.values()):  # one that did not begin is none
                 self.seen.append("".join(traceback.format_stack(limit=12)))
             return really(adapter, *arguments, **options)
 
