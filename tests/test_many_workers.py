@@ -79,7 +79,8 @@ def test_every_call_ends_in_the_right_room(board: Switchboard, balancer: Spray) 
     rooms = [board.open_room(f"room {number}") for number in range(ROOMS)]
     for room in rooms:
         board.dial_out(room)
-    phones = [(room, board.phone(f"1202555{100 * n + m:04}")) for n, room in enumerate(rooms) for m in range(PHONES)]
+    numbers = {room.id: [f"1202555{100 * room.id + each:04}" for each in range(PHONES)] for room in rooms}
+    phones = [(room, board.phone(from_=number)) for room in rooms for number in numbers[room.id]]
     for _, phone in phones:
         phone.wait_for("answered", SECONDS)
     for keys in ("121212#", None):
@@ -88,10 +89,10 @@ def test_every_call_ends_in_the_right_room(board: Switchboard, balancer: Spray) 
             phone.keys(keys or f"{room.pin}#")
         if keys:
             board.wait_for(lambda: _wrong(board) == len(phones), SECONDS, "the wrong PINs")
-    for number, room in enumerate(rooms):
+    for room in rooms:
         board.wait_for_bridge(room, "answered", SECONDS)
         callers = board.wait_for_callers(room, PHONES, SECONDS)
-        assert {caller.number for caller in callers} == {f"1202555{100 * number + m:04}" for m in range(PHONES)}
+        assert {caller.number for caller in callers} == set(numbers[room.id])
     assert set(balancer.handed) == set(balancer.ports)
     for room in rooms:
         board.hang_up(room)
