@@ -121,8 +121,9 @@ def _signed_claims(authorization: str | None, secret: str) -> dict[str, Any]:
         header, claims = (json.loads(_decoded(part)) for part in parts.group(1, 2))
     except (ValueError, RecursionError):
         raise SignatureRefused("The token is malformed or signed with another secret.") from None
-    # What is critical to whoever made the token would have to be understood (RFC 7515, 4.1.11), and nothing is.
-    if not isinstance(header, dict) or header.get("alg") != "HS256" or "crit" in header:
+    # What is critical to whoever made the token would have to be understood (RFC 7515, 4.1.11), and nothing is; nor is
+    # a payload that is signed without base64 (RFC 7797).
+    if not isinstance(header, dict) or header.get("alg") != "HS256" or "crit" in header or header.get("b64") is False:
         raise SignatureRefused("The token is of a kind that is not accepted.")
     if not isinstance(claims, dict):
         raise SignatureRefused("The token holds no claims.")
