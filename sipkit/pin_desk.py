@@ -3,7 +3,8 @@
     right PIN                                    in
     right PIN of a room, while somebody guesses  into the lobby: a host admits it (`sipkit.guessing`)
     one's own PIN, while somebody guesses        in
-    anything else                                wrong; the third time in a call is its last
+    anything else                                wrong; the third in a call is its last, as is one that begins a pause
+    anything, of a caller that has to pause      not looked at
 
 Wrong, expired, replaced and a closed room's are one case here, with the same work and the same words: whoever listens
 or takes the time learns nothing. A caller who has to pause is told so before it is asked for a PIN.
@@ -37,15 +38,17 @@ class Refused:
     """The PIN lets nobody in.
 
     Attributes:
-        tries: How many wrong ones this call has typed.
+        tries: How many wrong ones this call has typed; 0 if this one was not looked at, as its caller has to pause.
+        pause: Whether its caller has to pause now.
     """
 
     tries: int
+    pause: bool
 
     @property
     def tries_left(self) -> int:
         """How many more it may type; 0 ends the call."""
-        return max(0, TRIES_PER_CALL - self.tries)
+        return 0 if self.pause else max(0, TRIES_PER_CALL - self.tries)
 
 
 class PinDesk:
@@ -66,9 +69,11 @@ class PinDesk:
             number: Its number, as the platform tells it.
             keys: What it typed; not empty.
         """
+        if self.must_pause(number):  # by another call of the same caller, or this one would have ended
+            return Refused(0, pause=True)
         found = self._store.find_pin(typed_pin(keys))
         if found is not None and found.room is not None:
             doubtful = not found.pin.own and self._store.guarded(found.room.id) > 0
             return Admitted(found.room, found.pin, doubtful)
         self._store.wrong_pin(number, None if found is None else found.pin.room_id)
-        return Refused(self._store.wrong_try(leg_uuid))
+        return Refused(self._store.wrong_try(leg_uuid), pause=self.must_pause(number))

@@ -8,6 +8,7 @@ overheard a request can repeat it for as long as its token is fresh. All workers
     answered before                 the first answer again
     being answered by another one   wait for that answer
     the id with other contents      refused
+    older than what is remembered   refused
 """
 
 import hashlib
@@ -25,7 +26,9 @@ def digest_of(method: str, path: str, payload_hash: str) -> str:
     return hashlib.sha256(f"{method} {path} {payload_hash}".encode()).hexdigest()
 
 
-def answered_once(store: Store, jti: str, digest: str, work: Callable[[], Answer]) -> Answer:
+def answered_once(
+    store: Store, jti: str, digest: str, work: Callable[[], Answer], dated: float | None = None
+) -> Answer:
     """Return the answer to a request: the first one's if there was one, else what `work` says.
 
     Args:
@@ -33,12 +36,13 @@ def answered_once(store: Store, jti: str, digest: str, work: Callable[[], Answer
         jti: The id of the request's token.
         digest: See `digest_of`.
         work: Makes the answer; see `ReplayBook.answered`.
+        dated: When the token was signed, likewise.
 
     Raises:
-        SignatureRefused: If the id was used for another request.
+        SignatureRefused: If the id was used for another request, or is too old to know.
         StoreError: If the store fails, or another worker is at it and does not come to an end.
     """
-    answer = store.answered(jti, digest, work)
+    answer = store.answered(jti, digest, work, dated)
     if answer is None:
-        raise SignatureRefused("The token was used before, for another request.")
+        raise SignatureRefused("The token was used before, for another request, or long before the newest one.")
     return answer

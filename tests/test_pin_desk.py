@@ -128,7 +128,7 @@ def test_three_calls_worth_of_pauses(desk: PinDesk, store: Store, url: str) -> N
     assert not desk.must_pause("12025550199")
     store.advance_clock(61)
     assert not PinDesk(other).must_pause(NUMBER)
-    assert guess(desk, NUMBER, calls) == 3  # the first of them began the pause, which the call's own end enforces
+    assert guess(desk, NUMBER, calls) == 1
     store.advance_clock(61)
     assert desk.must_pause(NUMBER)
     store.advance_clock(60)
@@ -160,13 +160,24 @@ def test_no_number_is_kept(desk: PinDesk, store: Store) -> None:
 
 
 def test_an_attack_with_fixed_ids_comes_to_nothing(desk: PinDesk, store: Store) -> None:
-    """Ten lines that call without pause for a day get no more tries than the arithmetic allows them."""
+    """Ten lines that call without pause for a day get no more tries than the rule gives them: three, one per pause."""
     calls, tries = legs(), 0
     for _hour in range(24):
         tries += sum(guess(desk, f"120255501{line:02}", calls) for line in range(10))
         store.advance_clock(3600)
-    # Three before the first pause, and a call of three at the end of each longer one.
-    assert tries < 10 * 3 * 11
+    pauses = [min(86400, 60 * 2**n) for n in range(24)]
+    assert tries <= 10 * (3 + sum(sum(pauses[: n + 1]) <= 86400 for n in range(24)))
+
+
+def test_calls_at_once_get_no_more(desk: PinDesk, store: Store, room: Room) -> None:
+    """A caller with many calls at once gets no try more than with one after the other, and no PIN is looked at then."""
+    calls = [f"leg-{n}" for n in range(30)]
+    verdicts = [desk.judge(leg, NUMBER, WRONG) for leg in calls]
+    assert sum(isinstance(each, Refused) and each.tries > 0 for each in verdicts) == 3
+    assert desk.judge("one more", NUMBER, room.pin) == Refused(0, pause=True)
+    store.advance_clock(61)
+    assert desk.judge(calls[0], NUMBER, WRONG) == Refused(2, pause=True)
+    assert isinstance(desk.judge("another", "12025550199", room.pin), Admitted)
 
 
 def test_an_attack_with_changing_ids_keeps_nobody_out(desk: PinDesk, store: Store, room: Room) -> None:

@@ -204,6 +204,19 @@ def test_old_answers_are_swept(store: Store) -> None:
     assert answered_once(store, "old", "another digest", answer("other")) == Answer(200, "other")
 
 
+def test_what_was_forgotten_is_refused(store: Store, other: Store) -> None:
+    """A token much older than the newest one is refused in every worker, whatever any clock of ours says by then."""
+    signed = 1_700_000_000
+    assert answered_once(store, "old", "digest", answer("first"), signed) == Answer(200, "first")
+    answered_once(store, "new", "digest", answer(""), signed + replay_book.KEPT_SECONDS)
+    assert answered_once(other, "old", "digest", never, signed) == Answer(200, "first")
+    answered_once(other, "newer", "digest", answer(""), signed + replay_book.KEPT_SECONDS + 1)
+    store.advance_clock(-LATER)
+    for jti in ("old", "never seen"):
+        with pytest.raises(SignatureRefused):
+            answered_once(store, jti, "digest", never, signed)
+
+
 # Two real servers
 
 NUMBER = "12025550123"

@@ -8,14 +8,16 @@ The platform repeats a request whose answer it did not get, and whoever overhear
     two are asked at once          the database lets one write; the other one sees what it wrote
 
 So no clock decides whether somebody is still at it: a worker that was taken for dead and is not could count a wrong
-PIN twice.
+PIN twice. Nor does a clock of ours decide what may be forgotten: tokens are dated by the platform, and what is older
+than the newest of them by more than any token may be is forgotten, and refused from then on. A machine whose clock is
+set back takes no old request for a new one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sipkit.signatures import CLOCK_LEEWAY, MAX_AGE
 from sipkit.store.database import Database
@@ -23,11 +25,13 @@ from sipkit.store.schema import replays
 from sipkit.store.statements import Statement, all_given, given
 
 KEPT_SECONDS: Final = MAX_AGE + CLOCK_LEEWAY
-"""From here on the token itself is refused as too old, even if its clock was as far ahead as is allowed."""
+"""How much older than the newest token one may be: a token is refused as too old after less, even if the newest one's
+clock was as far ahead as is allowed."""
 
 _OURS: Final = replays.c.environment == given(replays.c.environment)
 _HERE: Final = _OURS & (replays.c.jti == given(replays.c.jti))
 _KEPT: Final = Statement(select(replays.c.hash, replays.c.status, replays.c.body).where(_HERE))
+_NEWEST: Final = Statement(select(func.max(replays.c.received_at)).where(_OURS))
 _UNANSWERED: Final = Statement(delete(replays).where(_HERE))
 _LAPSED: Final = Statement(delete(replays).where(_OURS, replays.c.received_at < given(replays.c.received_at)))
 _CLAIM: Final = Statement(
@@ -52,7 +56,7 @@ class Answer:
 class ReplayBook(Database):
     """Keeps the answers to signed requests."""
 
-    def answered(self, jti: str, digest: str, work: Callable[[], Answer]) -> Answer | None:
+    def answered(self, jti: str, digest: str, work: Callable[[], Answer], dated: float | None = None) -> Answer | None:
         """Return the answer to a request: the first one's if there was one, else what `work` says.
 
         Args:
@@ -60,9 +64,10 @@ class ReplayBook(Database):
             digest: Stands for everything that the request says and where it says it.
             work: Makes the answer. All that it writes here is kept with the answer, or not at all if it raises. Where
                 another process was quicker to write what it wanted to write, it is undone and called again.
+            dated: When the platform signed it; seconds since 1970. By the store's clock now, unless given.
 
         Returns:
-            None if the id was used for another request.
+            None if the id was used for another request, or the token is so old that its answer may be forgotten.
 
         Raises:
             StoreError: If the store fails; then nothing of the request has happened. What `work` raises passes through.
@@ -78,10 +83,13 @@ class ReplayBook(Database):
             if row is not None:
                 # Left by a version of this kit that wrote it in a transaction of its own.
                 _UNANSWERED.run(conn, **here)
-            now = self.now(conn)
-            _LAPSED.run(conn, environment=self.environment, received_at=now - KEPT_SECONDS)
+            signed = self.now(conn) if dated is None else dated
+            forgotten = max(signed, _NEWEST.value(conn, environment=self.environment) or signed) - KEPT_SECONDS
+            if signed < forgotten:
+                return None
+            _LAPSED.run(conn, environment=self.environment, received_at=forgotten)
             # Before the work: where several may write at once, as in PostgreSQL, the others wait at this key for us.
-            _CLAIM.run(conn, **here, hash=digest, received_at=now)
+            _CLAIM.run(conn, **here, hash=digest, received_at=signed)
             answer = work()
             _ANSWER.run(conn, **here, status=answer.status, body=answer.body)
             return answer

@@ -243,7 +243,7 @@ replays = Table(
     Column("hash", String(200), nullable=False, comment="of what it said, to know it from another one's"),
     Column("status", Integer, comment="of its first answer; NULL until the transaction that makes it ends"),
     Column("body", Text, comment="of its first answer"),
-    Column("received_at", Double, nullable=False),
+    Column("received_at", Double, nullable=False, comment="when the platform signed it"),
     Index("replays_by_age", "environment", "received_at"),
 )
 

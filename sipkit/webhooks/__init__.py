@@ -215,7 +215,7 @@ def _signed(view: Callable[[Incoming], Any]) -> Callable[[], Response]:
                 given = work()
             else:
                 digest = replays.digest_of(request.method, route, claims["payload_hash"])
-                given = replays.answered_once(office.store, claims["jti"], digest, work)
+                given = replays.answered_once(office.store, claims["jti"], digest, work, claims["iat"])
         except SignatureRefused as refusal:
             office.refuse(route, refusal.message)
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})

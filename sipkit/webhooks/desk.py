@@ -195,8 +195,11 @@ class Desk:
         return None
 
     def _wrong(self, call: Callback, caller: Caller, base: str, typed: str, verdict: Refused) -> Ncco:
-        text = f"{_phone(caller)} typed {typed} that are no room's PIN (try {verdict.tries})"
         left = verdict.tries_left
+        if not verdict.tries:
+            self._record("voice-dtmf", f"{_phone(caller)} typed {typed}, and is told to call later.", call)
+            return self._goodbye("goodbye_pause")
+        text = f"{_phone(caller)} typed {typed} that are no room's PIN (try {verdict.tries})"
         if not left:
             self._record("voice-dtmf", f"{text}; it is told goodbye.", call)
             return self._goodbye("goodbye_wrong_pins")
