@@ -69,7 +69,7 @@ def see_off(
         How many were told; none without the application's key, which it takes.
 
     Raises:
-        PlatformError: One of them may still be there.
+        PlatformError: One of them may still be there; all others were seen to.
     """
     bridged = store.living_bridge(room) is not None
     legs = [
@@ -82,10 +82,17 @@ def see_off(
     from sipkit import ncco  # its models take a moment, and most rooms end without anybody who waits
 
     document = ncco.goodbye(phrase, settings.speaker(room.language))
+    problem: SipkitError | None = None
     for leg_uuid in legs:
         pace.take_turn(store)
-        voice_calls.transfer_leg(account(), leg_uuid, document)
-        store.caller_left(leg_uuid)  # it ends with that; where there was none any more, its own news was lost
+        try:
+            voice_calls.transfer_leg(account(), leg_uuid, document)
+        except SipkitError as error:
+            problem = problem or error
+        else:
+            store.caller_left(leg_uuid)  # it ends with that; where there was none any more, its own news was lost
+    if problem is not None:
+        raise problem
     return len(legs)
 
 

@@ -69,9 +69,9 @@ TYPED = st.sampled_from(["room", "room", "own", "host", "other", "old", "wrong",
 class Desk(RuleBasedStateMachine):
     """A conference number in any order of calls, keys, news, repetitions, and hosts' decisions."""
 
-    @initialize()
-    def open(self) -> None:
-        """An app with two rooms, and PINs of every kind."""
+    @initialize(locked=st.booleans())
+    def open(self, locked: bool) -> None:
+        """An app with two rooms, of which every other time one is locked, and PINs of every kind."""
         self.home = tempfile.TemporaryDirectory()
         self.app = app_of_an_account(Path(self.home.name), SECRET)
         self.store: Store = self.app.extensions["sipkit"].store
@@ -93,7 +93,8 @@ class Desk(RuleBasedStateMachine):
         self.entitled: set[tuple[str, int]] = set()
         self.wrong: dict[str, int] = {}
         self.left: set[str] = set()
-        self.open_room, self.locked = True, False
+        self.open_room, self.locked = True, locked
+        self.store.set_room(self.room, locked=locked)
         self.sent: list[tuple[Sent, tuple[int, str]]] = []
 
     def teardown(self) -> None:
