@@ -26,12 +26,12 @@ from sipkit.store import Store
 watch.PERIOD = 0.05
 
 class Telling(watch.Watch):
-    def _look(self, bridge):
+    def _look(self, bridge, room):
         print("looked", flush=True)
-        return True
 
 watching = Telling(Settings.load(), Store.open(sys.argv[1], sys.argv[2]), lambda: None, sys.argv[3])
 watching._company.round = lambda browsers: None
+watching._next_stocktaking = float("inf")
 watching.go_on()
 """
 
