@@ -44,7 +44,8 @@ bench: $(READY) ## measure the figures the README states (some minutes)
 	$(BIN)/python bench/run.py $(ARGS)
 
 soak: $(READY) ## kill -9 under load and strange requests, by the thousand (some minutes; not part of test)
-	$(BIN)/python soak/kills.py $(ARGS)
+	$(BIN)/python soak/kills.py
+	$(BIN)/python soak/fuzz.py
 
 live-check: $(READY) ## the doctor, then one short call with whatever .env holds; live it asks first, and is billed
 	$(BIN)/python -m sipkit.live_check

@@ -192,7 +192,9 @@ class Bridges:
         for leg_uuid in self._store.waiting(room.id):
             take_turn(self._store)
             with contextlib.suppress(SipkitError):
-                self._hang_up_leg(leg_uuid)
+                if self._hang_up_leg(leg_uuid) is False:
+                    # Its own news was lost; on record it would be asked for again at each hang-up.
+                    self._store.caller_left(leg_uuid)
 
     def _place(self, room: Room, bridge: Bridge) -> Bridge:
         """Dial for a claim we won, and keep what the platform says."""

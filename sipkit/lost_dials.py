@@ -105,6 +105,7 @@ def _by_time(store: Store, video: VideoPlatform, room: Room, bridge: Bridge, pat
     found = [each for each in connections or [] if _began_with(bridge, each)]
     was_up = False
     if len(found) == 1:
+        take_turn(store)
         was_up = video.force_disconnect(room.session_id, found[0].connection_id)
         reason = "The leg was found and hung up." if was_up else "The leg that was listed is gone already."
     elif connections == []:

@@ -34,6 +34,7 @@ class PhoneSettings(BaseSettings):
         key_hand: Likewise, by which it raises and lowers its hand.
         key_count: Likewise, by which it hears how many are there.
         key_help: Likewise, by which it hears the keys.
+        wait_for_host: Whether phones of a new room hear music until a host is in; `board.wait_for_host` decides later.
         phone_tones: Whether a tone tells that a phone has joined or left.
         alone_seconds: After how long a phone is told that it is alone; 0: never.
     """
@@ -46,6 +47,7 @@ class PhoneSettings(BaseSettings):
     key_hand: Keys = "*9"
     key_count: Keys = "*1"
     key_help: Keys = "*#"
+    wait_for_host: bool = False
     phone_tones: bool = True
     alone_seconds: float = Field(20.0, ge=0, le=3600, allow_inf_nan=False)
 

@@ -145,6 +145,9 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         room = self._store.open_room(name, make_session)
         if room.session_id in made:
             self._store.record("room", f"Room {room.name!r} was opened.", room.id)
+            if self._settings.wait_for_host:
+                self.wait_for_host(room)
+                room = self._room(room)
         elif not video.session_known(room.session_id):
             room = self._bridges.renew(room)
         return room
@@ -168,7 +171,7 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
         Phones that wait, in the lobby or with music, are told that the room was closed.
 
         Raises:
-            PlatformError: The bridge may still be up, so the room stays open and can be hung up again.
+            PlatformError: The bridge, or a phone that waits, may still be up, so the room stays open: close it again.
         """
         from sipkit.company import see_off
 

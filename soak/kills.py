@@ -1,6 +1,6 @@
 """`make soak`, first part: what was acknowledged is there, whoever is killed by kill -9, in both kinds of store.
 
-Four processes write rooms, PINs, bridges, wrong PINs and answers without pause. One after the other is killed and
+Six processes write rooms, PINs, bridges, wrong PINs and answers without pause. One after the other is killed and
 replaced; of PostgreSQL, now and then, also a process that serves one of them (which makes the whole server recover), or
 the whole server. Each acknowledgement is looked for after its process's death, and again at the end.
 
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.standins.postgres import Postgres, programs
 from tests.standins.siege import Siege
 
-VICTIMS = 4
+VICTIMS = 6
 BACKEND_EVERY, SERVER_EVERY = 8, 20
 """Kills of processes between two of one of PostgreSQL's own, and of its whole server."""
 
@@ -54,7 +54,7 @@ def besiege(kind: str, kills: int, acks: int, seed: int) -> None:
     with stores(kind) as (url, server), Siege(url, kind, seed) as siege:
         siege.send(VICTIMS)
         while siege.kills < kills or siege.acks.total() < acks:
-            siege.wait(dice.randrange(2 * acks // (kills * VICTIMS)))
+            siege.wait(1 + dice.randrange(2 * acks // kills))
             if server is not None and siege.kills % BACKEND_EVERY == BACKEND_EVERY - 1:
                 server.kill_backend(dice)
                 backends += 1
@@ -67,7 +67,7 @@ def besiege(kind: str, kills: int, acks: int, seed: int) -> None:
             if siege.kills % 20 == 0:
                 siege.check_whole()
                 print(f"  {siege.kills} kills, {siege.acks.total()} acknowledgements, none lost", flush=True)
-        while siege.victims:
+        while any(each.acks for each in siege.victims):
             siege.kill_one()
         siege.check_all()
         siege.check_whole()

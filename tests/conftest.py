@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sipkit.settings import Settings
     from sipkit.switchboard import Switchboard
     from tests.standins.postgres import Postgres
+    from tests.standins.transactions import Watcher
 
 SANDBOX_START_SECONDS = 60.0
 SANDBOX_STOP_SECONDS = 15.0
@@ -156,6 +157,23 @@ def hall(
             board.start_webhook_server()
             yield board
     _send_participants_home(sandbox)
+
+
+@pytest.fixture(scope="session")
+def transactions() -> "Iterator[Watcher]":
+    """Who watches over the transactions of this run."""
+    from tests.standins.transactions import Watcher
+
+    with Watcher().watching() as watcher:
+        yield watcher
+
+
+@pytest.fixture(autouse=True)
+def no_transaction_waits_for_the_platform(transactions: "Watcher") -> Iterator[None]:
+    """Whatever a test does: no thread asks a platform for something while it holds a transaction of a store."""
+    transactions.seen.clear()
+    yield
+    assert not transactions.seen, "a transaction was open while the platform was asked:\n" + transactions.seen[0]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from sipkit.errors import StoreError
 from sipkit.rooms import Room
 from sipkit.store import Store, postgresql
 from sipkit.store.replay_book import Answer
+from sipkit.store.schema import READ
 from sipkit.switchboard import Switchboard
 from sipkit.widgets import CallPanel
 from tests.standins.boards import now
@@ -121,20 +122,25 @@ def room(store: Store) -> Room:
 @contextmanager
 def by_pragma(store: Store, pragma: str, usual: str) -> Iterator[None]:
     """SQLite itself refuses, by its own means, on the one connection that this thread uses."""
-    with store._engine.connect() as conn:
-        conn.exec_driver_sql(pragma)
+    store.close()  # whatever other connections were kept
+    store.run(READ, lambda conn: conn.exec_driver_sql(pragma))
     yield
-    with store._engine.connect() as conn:
-        conn.exec_driver_sql(usual)
+    store.run(READ, lambda conn: conn.exec_driver_sql(usual))
 
 
 @contextmanager
 def full(store: Store) -> Iterator[None]:
     """There is no room for another page, and the last ones are full."""
     with by_pragma(store, "PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823"):
-        with suppress(StoreError):
-            for number in range(1000):
-                store.answered(f"{number}", "x", lambda: Answer(200, ""))
+        fills: tuple[Callable[[str], object], ...] = (
+            lambda word: store.answered(word, "x", lambda: Answer(200, "")),
+            lambda word: store.caller_seen(word, "", "calling"),
+            lambda word: store.record("test", word),
+        )
+        for fill in fills:
+            with suppress(StoreError):
+                for number in range(1000):
+                    fill(f"{number}")
         yield
 
 

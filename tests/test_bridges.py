@@ -228,3 +228,15 @@ def test_a_leg_that_never_was_connected_is_hung_up_itself(
 def test_only_the_platforms_own_words_say_that_a_session_is_gone(body: str, gone: bool) -> None:
     """The error JSON's message or description says it in words; addresses and pages of gateways do not count."""
     assert says_session_gone(body) is gone
+
+
+def test_a_waiting_phone_that_is_gone_is_asked_for_once(board: Switchboard) -> None:
+    """A phone of the lobby whose last news was lost is not up any more, says the platform; the store then knows."""
+    room, _ = connected(board)
+    store = board._store
+    store.caller_seen("a-leg-that-is-gone", "12025550123", "waiting", room.id)
+    board.hang_up(room)
+    assert store.waiting(room.id) == []
+    gone = store.caller("a-leg-that-is-gone")
+    assert gone is not None
+    assert gone.state == "left"

@@ -1,6 +1,9 @@
 """Keys pressed in a call: how they are found, in whatever order they come, and what is kept of them."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -10,15 +13,19 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from sipkit.errands import Errand, Errands
 from sipkit.errors import SettingsError
 from sipkit.keypad import Keypad, told_apart
+from sipkit.replays import Answer, answered_once
 from sipkit.rooms import Room
 from sipkit.settings import Settings
 from sipkit.store import Store
 from sipkit.store.key_book import KEYS_WITHIN
 from sipkit.store.schema import READ, facts
+from sipkit.webhooks import office_of
 from sipkit.webhooks.callbacks import Callback
 from sipkit.webhooks.key_desk import KeyDesk
+from tests.standins.forger import Forger, Sent, app_of_an_account
 
 NUMBER = "12025550123"
 CALL = Callback("leg", NUMBER, None)
@@ -126,6 +133,37 @@ def test_any_order_any_worker(
         worker.close()
 
 
+def test_two_workers_at_the_same_moment(store_url: str) -> None:
+    """Where both keys of a deed come to two workers at once, whole requests, exactly one of them finds the deed."""
+    workers = [Store.open(store_url, "sandbox:1") for _ in range(2)]
+    room = workers[0].open_room("standup", lambda: "SESSION")
+    for leg in (f"leg-{n}" for n in range(12)):
+        workers[0].caller_seen(leg, NUMBER, "joined", room.id)
+        with ThreadPoolExecutor(2) as pool:
+            for round_ in range(2):
+                start = threading.Barrier(2)
+                answers = list(pool.map(partial(press, workers, start, leg, 10.0 * round_), range(2)))
+                assert sorted(answers) == ["", "mute"]
+        now = workers[1].caller(leg)
+        assert now is not None
+        assert not now.muted  # twice
+    for worker in workers:
+        worker.close()
+
+
+def press(workers: list[Store], start: threading.Barrier, leg: str, at: float, n: int) -> str:
+    """One of the keys of *6, as a worker takes the request of it; returns the deeds it found."""
+    store = workers[n]
+    desk = KeyDesk(Keypad(), store)
+
+    def work() -> Answer:
+        found = desk.pressed(Callback(leg, NUMBER, None), "*6"[n], 100.0 + at + n)
+        return Answer(200, " ".join(errand.deed for errand in found))
+
+    start.wait(10)
+    return answered_once(store, f"{leg} {at} {n}", "hash", work).body
+
+
 def test_slow_keys_are_no_deed(desk: KeyDesk) -> None:
     """A key that is pressed much later belongs to nothing that was begun."""
     assert typed(desk, "*6", apart=KEYS_WITHIN + 0.1) == []
@@ -155,6 +193,39 @@ def test_phones_that_are_not_in_a_call(store: Store, room: Room) -> None:
     for leg in ("unknown", "waits", "gone"):
         assert typed(KeyDesk(Keypad(), store), "") == []
         assert not [each for key in "*6" for each in desk.pressed(Callback(leg, NUMBER, None), key, None)]
+
+
+class Noted(Errands):
+    """Errands that nobody does."""
+
+    left: Sequence[Errand] = ()
+
+    def put(self, errands: Iterable[Errand]) -> None:
+        """Keep them to be looked at."""
+        self.left = [*self.left, *errands]
+
+
+def test_a_request_of_a_key_has_one_effect(tmp_path: Path) -> None:
+    """The requests of two keys mute a phone and leave one errand; both again, by their tokens, change nothing."""
+    secret = "a-signature-secret-of-32-letters"
+    app, forger = app_of_an_account(tmp_path, secret), Forger(secret, "KEY", "APP")
+    office, noted = office_of(app), Noted(lambda _errand: ())
+    office.errands = noted
+    room = office.store.open_room("standup", lambda: "SESSION")
+    office.store.caller_seen("leg", NUMBER, "joined", room.id)
+    requests = [
+        forger.signed(
+            Sent("POST", "voice-keys", {"uuid": "leg", "dtmf": key, "timestamp": f"2026-11-30T10:00:0{n}Z"}, "")
+        )
+        for n, key in enumerate("*6")
+    ]
+    for request in (*requests, *requests):
+        assert request.send(app) == (200, '{"ok":true}\n')
+    assert noted.left == [Errand("mute", "leg", room.id)]
+    now = office.store.caller("leg")
+    assert now is not None
+    assert now.muted
+    assert not [event for event in office.store.events() if "*" in event.text or "dtmf" in event.text]
 
 
 @given(st.lists(st.text("0123456789*#", min_size=1, max_size=4), min_size=4, max_size=4))

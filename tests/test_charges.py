@@ -120,6 +120,18 @@ def test_an_end_that_nobody_heard_of(store: Store, room: Room) -> None:
     assert found(store, room)["inbound", "phone"].told == TOLD
 
 
+def test_a_phone_that_was_found_gone_costs_no_longer(store: Store, room: Room) -> None:
+    """Whoever looks at the platform's calls and misses a phone there ends its charge with it."""
+    store.leg_answered("phone", "inbound", None)
+    store.caller_seen("phone", NUMBER, "joined", room.id)
+    store.advance_clock(60)
+    store.caller_left("phone")
+    store.advance_clock(60)
+    charge = found(store, room)["inbound", "phone"]
+    assert charge.ended_at is not None
+    assert charge.ended_at - charge.began_at == pytest.approx(60, abs=5)
+
+
 def test_participants_are_those_seen_while_a_bridge_lives(store: Store, room: Room) -> None:
     """Who comes and goes between two looks is charged for between them; the room's last bridge ends it for all."""
     store.participants_seen(room.id, ["early"])

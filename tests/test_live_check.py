@@ -107,6 +107,22 @@ def test_one_bounded_call_as_if_live(sandbox: SandboxInfo, as_if_live: Environ, 
         assert secret not in done.stdout + done.stderr
 
 
+def test_a_tunnel_cut_in_a_call(
+    sandbox: SandboxInfo, relay: Relay, as_if_live: Environ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can reach us any more; we still reach the platform, and nothing stays connected."""
+    for name, value in as_if_live("unified").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GUARD_PROCESS", "false")
+    with Switchboard.from_env() as board:
+        board.start_webhook_server()
+        room = board.open_room("cut off")
+        board.dial_out(room)
+        board.wait_for_bridge(room, "answered", 15)
+        relay.hang_up()
+    assert legs(sandbox) == []
+
+
 @pytest.mark.parametrize("typed", ["", "yes", "no", None])
 def test_nothing_is_placed_unless_the_word_is_typed(
     sandbox: SandboxInfo, as_if_live: Environ, monkeypatch: pytest.MonkeyPatch, typed: str | None

@@ -170,7 +170,7 @@ def test_command_line_starts_light() -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "notebooks", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "notebooks", "bench", "soak"])
 def test_make_targets_force_the_sandbox(target: str, tmp_path: Path) -> None:
     """Whatever the environment says, every command of every target but `make lab` runs in sandbox mode."""
     if not shutil.which("make"):
@@ -194,5 +194,5 @@ def test_make_lists_its_targets() -> None:
     if not shutil.which("make"):
         pytest.skip("make is not installed")
     listing = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for target in ("lab", "demo", "test", "notebooks", "bench", "lint", "live-check", "clean"):
+    for target in ("lab", "demo", "test", "notebooks", "bench", "soak", "lint", "live-check", "clean"):
         assert re.search(rf"make {target}\s+\w.+", listing)

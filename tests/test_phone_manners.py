@@ -184,6 +184,16 @@ def test_a_room_that_waits_for_its_host(board: Switchboard, room: Room) -> None:
         guest.wait_for("ended", SECONDS)
 
 
+def test_new_rooms_wait_by_setting(board: Switchboard) -> None:
+    """With WAIT_FOR_HOST=true a new room waits for its host; an older one is as its hosts left it."""
+    with Switchboard.from_env(home=board._settings.home, wait_for_host=True) as other:
+        assert not other.open_room(board.open_room("old").name).waits_for_host
+        assert other.open_room("new").waits_for_host
+        assert board.room("new").waits_for_host
+    for name in ("old", "new"):
+        board.close_room(name)
+
+
 def test_the_bridge_is_a_hosts_deed(board: Switchboard, room: Room) -> None:
     """In a room that waits for its host a phone's music ends when the session is connected, which it hears then."""
     board.wait_for_host(room)

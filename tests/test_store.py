@@ -1,5 +1,6 @@
 """The store: what it keeps, who wins a race, and what survives kill -9. Races are between real processes."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 from sqlalchemy import Connection, insert, update
 
 from sipkit.errors import BadRoomName, PinSpaceExhausted, RoomNotFound, StoreError
@@ -20,6 +22,7 @@ from sipkit.rooms import Room
 from sipkit.store import Store, schema
 from sipkit.store.schema import QUICK
 from tests.standins.siege import Siege
+from tests.standins.transactions import Watcher
 
 ENVIRONMENT = "sandbox:KEY"
 NUMBER = "12025550123"
@@ -336,6 +339,21 @@ def test_an_allowance_is_shared(store: Store, url: str) -> None:
     assert waits.count(0.0) == 7
     assert all(0 < wait <= 60 for wait in waits if wait)
     assert store.allow("b", 7, 60) == 0.0
+
+
+def test_a_transaction_that_waits_for_the_platform_is_seen(store: Store, transactions: Watcher) -> None:
+    """What watches over every test's transactions sees a request that is sent inside of one, and no other."""
+
+    def ask() -> str:
+        with contextlib.suppress(requests.ConnectionError):
+            requests.get("http://127.0.0.1:1/", timeout=5)
+        return "SESSION"
+
+    store.open_room("standup", ask)
+    assert transactions.seen == []
+    store.whole(lambda _: ask())
+    assert len(transactions.seen) == 1
+    transactions.seen.clear()
 
 
 # Files and failures

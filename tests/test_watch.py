@@ -1,38 +1,17 @@
-"""The watch at work: what is left connected is hung up, by whoever is alive; with real calls and real kills."""
+"""The watch at work: what is left connected is hung up, by whoever is alive; with real calls.
 
-import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+What becomes of a call whose processes are killed is in `test_kills`.
+"""
 
-import psutil
+from collections.abc import Iterator
+
 import pytest
 
 from sipkit.rooms import Bridge, Room
-from sipkit.sandbox import launcher
-from sipkit.settings import Settings
 from sipkit.switchboard import Switchboard
 from sipkit.watch import ROLE, ROLE_SECONDS, Watch
-from tests.standins.holders import ROOT, servers_of
 
 SECONDS = 15.0
-WITHIN = 60.0
-"""Seconds after which nothing may be left connected."""
-
-KERNEL = """
-import threading
-from sipkit.switchboard import Switchboard
-board = Switchboard.from_env()
-room = board.open_room("left behind")
-server = board.start_webhook_server()
-board.dial_out(room)
-board.wait_for_bridge(room, "answered", 15)
-print("up", flush=True)
-threading.Event().wait()
-"""
 
 
 @pytest.fixture
@@ -138,71 +117,3 @@ def test_one_watch_acts(board: Switchboard, watch: Watch) -> None:
     assert not store.leads(ROLE, "test", ROLE_SECONDS)
     store.advance_clock(15)
     assert store.leads(ROLE, "test", ROLE_SECONDS)
-
-
-# Processes killed in the middle of a call
-
-
-def legs(home: Path) -> int:
-    """How many legs and connections the sandbox has."""
-    from sipkit.phones import SandboxTrace
-
-    info = launcher.read(home / "sandbox")
-    assert info is not None
-    ledger = SandboxTrace(info).ledger()
-    return len(ledger["legs"]) + len(ledger["connections"])
-
-
-def guards_of(home: Path) -> list[psutil.Process]:
-    """The guard processes of a data folder."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if "sipkit.guard_process" in process.cmdline() and process.environ().get("SIPKIT_HOME") == str(home):
-                found.append(process)
-    return found
-
-
-@contextlib.contextmanager
-def kernel(*, guard: bool) -> Iterator["subprocess.Popen[str]"]:
-    """A process with a call that is up, as a notebook's kernel has one."""
-    environ = {**os.environ, "GUARD_PROCESS": str(guard).lower(), "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", KERNEL], env=environ, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "up\n"
-            yield process
-        finally:
-            process.kill()
-
-
-def kill(*processes: psutil.Process) -> None:
-    """End processes as the system does that is short of memory: all at once, without a word."""
-    for process in processes:
-        process.kill()
-    psutil.wait_procs(processes, timeout=5)
-
-
-def test_kernel_and_server_killed_at_once(sandbox_env: Path, wait_until: Callable[..., Any]) -> None:
-    """The guard process is left, hangs up what was left connected, and leaves when nothing is."""
-    before = legs(sandbox_env)
-    with kernel(guard=True) as process:
-        assert legs(sandbox_env) > before
-        wait_until(lambda: guards_of(sandbox_env), SECONDS, "the guard")
-        kill(psutil.Process(process.pid), *servers_of(Settings.load()))
-        wait_until(lambda: legs(sandbox_env) == before, WITHIN, "the call to be hung up")
-    wait_until(lambda: not guards_of(sandbox_env), 30, "the guard to leave")
-
-
-def test_everything_killed_at_once(sandbox_env: Path, wait_until: Callable[..., Any]) -> None:
-    """With nobody left to hang up, the next start does so within its first minute, and may dial the room anew."""
-    before = legs(sandbox_env)
-    with kernel(guard=False) as process:
-        kill(psutil.Process(process.pid), *servers_of(Settings.load()))
-    assert legs(sandbox_env) > before
-    with Switchboard.from_env() as board:
-        board.start_webhook_server()
-        wait_until(lambda: legs(sandbox_env) == before, WITHIN, "the call to be hung up")
-        wait_until(lambda: board.bridge("left behind") is None, 5, "the end on record")
-        assert "the notebook that dialled it is gone" in str(told(board, board.room("left behind")))
-        assert not board.costs("left behind").running

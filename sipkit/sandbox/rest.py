@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from sipkit.sandbox.masking import masked
 from sipkit.sandbox.trace import Trace
 
 BODY_LIMIT = 65_536
@@ -23,8 +24,6 @@ BODY_LIMIT = 65_536
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 VendorHandler: TypeAlias = Callable[[web.Request, bytes], Awaitable[web.Response]]
 Problem: TypeAlias = Callable[["Refusal"], dict[str, Any]]
-
-_SECRET_WORDS = ("token", "secret", "password", "private_key", "authorization", "digits")
 
 log = logging.getLogger(__name__)
 
@@ -204,15 +203,3 @@ def _readable(body: bytes) -> Any:
         return dict(parse_qsl(body.decode(), strict_parsing=True))
     except ValueError:
         return None
-
-
-def masked(value: Any) -> Any:
-    """A copy of a JSON value in which tokens, secrets and passwords are dots."""
-    if isinstance(value, dict):
-        return {
-            name: "•••" if any(word in str(name).lower() for word in _SECRET_WORDS) else masked(inner)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [masked(inner) for inner in value]
-    return value

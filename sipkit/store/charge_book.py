@@ -90,7 +90,7 @@ class ChargeBook(Database):
         room_id = func.coalesce(charges.c.room_id, callers.c.room_id)
         phone = (callers.c.environment == charges.c.environment) & (callers.c.leg_uuid == charges.c.leg)
         found = charges.outerjoin(callers, phone & (charges.c.kind == "inbound"))
-        of_phone = (callers.c.number, callers.c.joined_at)
+        of_phone = (callers.c.number, callers.c.joined_at, callers.c.left_at)
         query = select(charges, room_id.label("in_room"), rooms.c.name, *of_phone)
         query = query.select_from(found.outerjoin(rooms, rooms.c.id == room_id))
         query = query.where(charges.c.environment == self.environment).order_by(charges.c.id)
@@ -119,6 +119,9 @@ def _end_of(row: Mapping[Any, Any], over: Mapping[int, float], now: float) -> fl
     if told is not None or row["kind"] != "inbound":
         return told
     began: float = row["began_at"]
+    left: float | None = row["left_at"]
+    if left is not None:
+        return max(began, left)  # the guard found it gone
     if row["in_room"] is None:
         return began + UNHEARD if now - began > UNHEARD else None
     ended = over.get(row["in_room"], 0.0)

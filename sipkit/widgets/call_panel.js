@@ -31,7 +31,7 @@ function render({ model, el }) {
     pin(model.get("pin"));
     const count = model.get("callers");
     write(callers, count === 1 ? "1 phone in the conversation" : `${count} phones in the conversation`);
-    write(cost, `${model.get("mode") === "live" ? "" : "live it would be "}about ${model.get("cost")} so far`);
+    write(cost, model.get("cost"));
     cost.hidden = model.get("cost") === "";
     complain(complaint(model));
   };

@@ -16,6 +16,7 @@ from traitlets import Int, Unicode
 from sipkit.costs import in_words
 from sipkit.rooms import Room
 from sipkit.switchboard import Switchboard
+from sipkit.widgets.cost_state import LOOK_EVERY, warning_of
 from sipkit.widgets.state import Waitable, in_banner
 
 NOT_ANSWERED: Final = (
@@ -53,6 +54,7 @@ class CallState(Waitable):
         # would see a call that is gone.
         self._turn = threading.RLock()
         self._trouble = ""
+        self._next_sum = 0.0
         self._next_question = monotonic() + ASK_EVERY
         self.refresh()
 
@@ -87,7 +89,7 @@ class CallState(Waitable):
             self.pin = next((room.pin for room in self._board.rooms() if room.id == self._room.id), "")
             self.callers = sum(caller.state == "joined" for caller in callers)
             self.state = self._after(None if bridge is None else bridge.state)
-            self.cost = in_words(self._board.costs(self._room).total) if self.state == "connected" else ""
+            self._reckon()
 
     def _after(self, bridge_state: str | None) -> str:
         """The state that follows from what the store says of the bridge."""
@@ -97,6 +99,17 @@ class CallState(Waitable):
                 return "failed"
             return "failed" if self.state == "failed" else "idle"
         return "connected" if bridge_state == "answered" else "dialing"
+
+    def _reckon(self) -> None:
+        """Say what the room has cost, once a second while a call is up, and that its budget is nearly used up."""
+        if self.state != "connected":
+            self.cost, self._next_sum = "", 0.0
+        elif monotonic() >= self._next_sum:
+            self._next_sum = monotonic() + LOOK_EVERY
+            costs = self._board.costs(self._room)
+            words = f"about {in_words(costs.total)} so far"
+            words = words if self.mode == "live" else f"live it would be {words}"
+            self.cost = ". ".join(filter(None, (words, warning_of(costs, self._board.budget(self._room)))))
 
     def _ask_for_trouble(self) -> None:
         """Show in the banner why callers hear an apology, for as long as they do."""

@@ -71,13 +71,16 @@ class CostState(Waitable):
         self.plot = curves(costs)
         self.rental = f"{costs.prices['number']} a month, {in_words(costs.rental)} for this time"
         self.csv = costs.csv()
-        self._weigh(costs, Decimal(str(self._board.budget(self._room))))
+        budget = self._board.budget(self._room)
+        self.budget = f"{budget:g} in each currency" if budget else ""
+        self.used = costs.share(Decimal(str(budget)))
+        self.warning = warning_of(costs, budget)
 
-    def _weigh(self, costs: Costs, budget: Decimal) -> None:
-        left = costs.seconds_left(budget)
-        self.budget = f"{budget.normalize():f} in each currency" if budget else ""
-        self.used = costs.share(budget)
-        self.warning = SPENT if left == 0 else NEARLY if left is not None and left <= WARN_BEFORE else ""
+
+def warning_of(costs: Costs, budget: float) -> str:
+    """That a budget is nearly, or quite, used up; empty if it lasts, or there is none."""
+    left = costs.seconds_left(Decimal(str(budget)))
+    return SPENT if left == 0 else NEARLY if left is not None and left <= WARN_BEFORE else ""
 
 
 def leg(line: Any) -> dict[str, Any]:

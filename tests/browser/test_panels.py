@@ -7,6 +7,7 @@ shows all of it.
 import json
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -262,7 +263,10 @@ def test_a_direct_call_waits_for_its_yes(jupyter: Jupyter, new_page: Pages) -> N
 
 
 def test_what_a_call_costs_is_seen_and_saved(jupyter: Jupyter, new_page: Pages) -> None:
-    """The sum, the budget, each leg and the plot are there in words too, and the page saves the CSV by itself."""
+    """The sum, the budget, each leg and the plot are there in words too, and the page saves the CSV by itself.
+
+    While the sandbox is silent the call panel says so.
+    """
     page = new_page()
     run_all(page, jupyter.address, "costs.ipynb")
     panel = page.get_by_role("region", name="Costs of room annex")
@@ -273,8 +277,15 @@ def test_what_a_call_costs_is_seen_and_saved(jupyter: Jupyter, new_page: Pages) 
     expect(panel.get_by_role("img", name=re.compile("The sum over time: .* USD after"))).to_be_visible()
     panel.get_by_text(re.compile(r"Each leg \(")).click()
     expect(panel.get_by_role("row", name=re.compile("sip the bridge .* about .* USD, running"))).to_be_visible()
-    expect(page.get_by_role("region", name="Call panel of room annex")).to_contain_text(re.compile("about .* so far"))
+    call = page.get_by_role("region", name="Call panel of room annex")
+    expect(call).to_contain_text(re.compile("about .* so far"))
     with page.expect_download() as saving:
         panel.get_by_role("button", name="Export CSV").click()
     assert saving.value.suggested_filename == "costs of annex.csv"
     assert saving.value.path().read_text("utf-8").startswith("room,kind,who,leg,began,ended")
+    info = launcher.read(jupyter.home / "sandbox")
+    assert info is not None
+    os.kill(info.pid, signal.SIGSTOP)
+    expect(call.get_by_role("alert")).to_contain_text("does not answer", timeout=CALL_MS)
+    os.kill(info.pid, signal.SIGCONT)
+    expect(call.get_by_role("alert")).to_be_hidden(timeout=CALL_MS)

@@ -41,7 +41,7 @@ def deeds(store: Store, name: str) -> Iterator[tuple[object, ...]]:
         answer = store.answered(f"{name} {tries}", name, lambda: Answer(200, str(store.wrong_try(f"leg {name}"))))
         assert answer is not None
         assert answer.body == str(tries), f"try {tries} was counted as {answer.body}"
-        yield "replay", f"{name} {tries}", name, answer.body
+        yield "replay", f"{name} {tries}", name, answer.body, store.time_about()
     store.end_bridge(bridge.id, "hung up")
     store.close_room(name)
     yield "closed", room.id, pin.digits, bridge.id

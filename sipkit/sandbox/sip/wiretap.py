@@ -4,6 +4,7 @@ import re
 
 from sipmessage import Response
 
+from sipkit.sandbox.masking import masked_addresses
 from sipkit.sandbox.sip.agent import OnMessage, first_line
 from sipkit.sandbox.sip.transport import Flow, SipMessage
 from sipkit.sandbox.trace import Trace
@@ -25,11 +26,11 @@ def wiretap(trace: Trace, ua: str) -> OnMessage:
             dir=direction,
             transport=flow.transport,
             peer=f"{flow.remote[0]}:{flow.remote[1]}",
-            first_line=first_line(message),
+            first_line=masked_addresses(first_line(message)),
             call_id=message.call_id,
             cseq=str(message.cseq),
             status=message.code if isinstance(message, Response) else None,
-            message=_DIGEST_ANSWER.sub(r"\1...\2", bytes(message).decode(errors="replace")),
+            message=masked_addresses(_DIGEST_ANSWER.sub(r"\1...\2", bytes(message).decode(errors="replace"))),
         )
 
     return tap

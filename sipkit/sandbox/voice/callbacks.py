@@ -22,6 +22,7 @@ import jwt
 from yarl import URL
 
 from sipkit.sandbox.home import Credentials
+from sipkit.sandbox.masking import masked
 from sipkit.sandbox.trace import Trace
 from sipkit.sandbox.voice.callback_habits import HabitsDesk
 from sipkit.sandbox.voice.webhook_fields import kind_of, unlisted
@@ -188,7 +189,7 @@ class Callbacks:
                 attempt=attempt,
                 status=status,
                 failure=failure,
-                fields=fields,
+                fields=masked(fields),
                 milliseconds=round((time.time() - started) * 1000, 1),
                 **({"unlisted": names} if (names := unlisted(fields)) else {}),
             )

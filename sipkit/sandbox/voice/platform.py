@@ -10,6 +10,7 @@ from typing import Literal
 from sipkit.sandbox.account.limits import Limits
 from sipkit.sandbox.account.numbers import Numbers
 from sipkit.sandbox.home import Home
+from sipkit.sandbox.masking import masked
 from sipkit.sandbox.media.mixer import Mixer
 from sipkit.sandbox.media.speech import Speech
 from sipkit.sandbox.sip.agent import OnMessage, UserAgent
@@ -175,7 +176,9 @@ class VoicePlatform:
         elif number.callback_type or not number.app_id:
             # Documented: the number's own `sip` or `tel` comes before any application. Assumed: 480 without a link.
             where = f"its own {number.callback_type} callback" if number.callback_type else "no application"
-            self.trace.emit("leg", state="rejected", to=number.msisdn, reason=f"the number is linked to {where}")
+            self.trace.emit(
+                "leg", state="rejected", to=masked(number.msisdn), reason=f"the number is linked to {where}"
+            )
             call.reject(480)
         elif len(self.calls.book.legs()) >= MAX_LEGS:
             call.reject(503)

@@ -1,0 +1,113 @@
+"""Nothing that a demonstration shows, logs, traces or writes down tells a PIN, a whole number, a token or a password.
+
+What the committed notebooks show is judged by `test_notebook_rules`, whose rules know such things by their looks.
+"""
+
+import base64
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+DEMO_SECONDS = 120.0
+ROOT = Path(__file__).resolve().parents[1]
+
+KEEPERS = ("sipkit.db", "sipkit.db-wal", "sandbox/credentials.json", "sandbox/sandbox.json", "sandbox/private.key")
+"""The files of a data folder that hold secrets, because their owner's programs have to know them: the store, and the
+sandbox's part of Vonage. Their owner alone can read them."""
+
+
+class Shown(NamedTuple):
+    """What a whole demonstration left.
+
+    Attributes:
+        home: Its data folder.
+        texts: All that it showed and wrote: a name and the bytes of each.
+        secrets: What none of them may tell: what it is, and itself.
+    """
+
+    home: Path
+    texts: dict[str, bytes]
+    secrets: dict[str, str]
+
+
+@pytest.fixture
+def shown(sandbox_env: Path, sandbox_home: Path, tmp_path: Path) -> Shown:
+    """Phones with wrong and right PINs, a lobby, a direct call, pages, errors: by real processes that log all."""
+    before = (sandbox_home.parent / f"{sandbox_home.name}.log").stat().st_size
+    command = [sys.executable, "-m", "tests.standins.whole_demo", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=DEMO_SECONDS, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    texts = {"stdout": done.stdout, "stderr": done.stderr, "trace": (tmp_path / "trace").read_bytes()}
+    texts["sandbox.log"] = (sandbox_home.parent / f"{sandbox_home.name}.log").read_bytes()[before:]
+    for path in files_of(sandbox_env):
+        name = str(path.relative_to(sandbox_env))
+        if name not in KEEPERS:
+            texts[name] = path.read_bytes()
+    with closing(sqlite3.connect(sandbox_env / "sipkit.db")) as conn:
+        texts["timeline"] = json.dumps(conn.execute("SELECT * FROM events").fetchall(), ensure_ascii=False).encode()
+    return Shown(sandbox_env, texts, json.loads((tmp_path / "secrets").read_text()))
+
+
+def files_of(home: Path) -> Iterator[Path]:
+    """Every file of a data folder, the sandbox's too."""
+    for folder, _, names in os.walk(home, followlinks=True):
+        yield from (Path(folder) / name for name in names)
+
+
+def disguises(secret: str) -> set[bytes]:
+    """How a secret may appear: as it is, in a URL, in base64, or spelt."""
+    plain = secret.encode()
+    # A text's base64 depends on where among three bytes it begins; what its neighbours have a part in is cut off.
+    cut, coded = (0, 2, 3), set()
+    for before in range(3):
+        after = -(before + len(plain)) % 3
+        letters = base64.b64encode(b"x" * before + plain + b"x" * after)
+        coded.add(letters[cut[before] : len(letters) - cut[after]])
+    spelt = {" ".join(secret).encode(), "-".join(secret).encode()} if secret.isdigit() else set()
+    return {plain, quote(secret, safe="").encode(), *coded, *spelt}
+
+
+def test_nothing_tells_a_secret(shown: Shown) -> None:
+    """Output, logs, trace, timeline, errors and files are searched for every secret, plain and disguised.
+
+    What does keep secrets, and all else in the data folder, is its owner's alone.
+    """
+    assert {"server.log", "stdout", "trace", "timeline"} <= shown.texts.keys()
+    assert len(shown.secrets) > 15
+    for name, sign in (("trace", b"voice-dtmf"), ("timeline", b"typed its own PIN"), ("server.log", b"/voice-")):
+        assert sign in shown.texts[name], f"{name} shows nothing of the calls"
+    assert "•••0165".encode() in shown.texts["timeline"]
+    told = [
+        f"{what} in {name}: {text[max(0, text.index(form) - 80) : text.index(form) + 20]!r}"
+        for what, secret in shown.secrets.items()
+        for form in disguises(secret)
+        for name, text in shown.texts.items()
+        if form in text
+    ]
+    assert not told, "\n".join(told)
+
+    files = {str(path.relative_to(shown.home)): stat.S_IMODE(path.stat().st_mode) for path in files_of(shown.home)}
+    assert {"sipkit.db", "sandbox/credentials.json", "sandbox/private.key"} <= files.keys()
+    if sys.platform != "win32":  # which has no such modes
+        assert stat.S_IMODE(shown.home.stat().st_mode) == 0o700
+        assert not {name: oct(mode) for name, mode in files.items() if mode != 0o600}
+
+
+@pytest.mark.parametrize("secret", ["493817", "12025550161", "a/b+c d=e%f"])
+def test_the_search_can_find(secret: str) -> None:
+    """A PIN, a number and a password are found in whatever disguise they are in a text."""
+    texts = [secret, f"?x={quote(secret, safe='')}"]
+    texts += [base64.b64encode(f"{before}{secret}&x".encode()).decode() for before in ("", "=", "pin=", "digits")]
+    texts += [" ".join(secret)] if secret.isdigit() else []
+    for text in texts:
+        assert any(form in text.encode() for form in disguises(secret)), text
