@@ -57,6 +57,7 @@ def begin_to_write(driver: Any, patience: float) -> None:
             return
         except sqlite3.OperationalError as error:
             waited = time.monotonic() - begun
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or waited >= patience:
+            # The lowest byte is the primary code; the others say why it is busy (sqlite.org/rescode.html).
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited >= patience:
                 raise
             time.sleep(min(_SOON if waited < _LONG else _LATER, patience - waited))
