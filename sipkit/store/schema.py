@@ -128,7 +128,7 @@ callers = Table(
     Column("id", Integer, primary_key=True),
     Column("environment", String(200), nullable=False),
     Column("leg_uuid", String(200), nullable=False),
-    Column("room_id", ForeignKey("rooms.id"), index=True),
+    Column("room_id", ForeignKey("rooms.id")),
     Column("number", String(200), nullable=False),
     Column("state", String(10), nullable=False),
     Column("joined_at", Double),
@@ -144,6 +144,7 @@ callers = Table(
     Column("waiting_at", Double, comment="since when it is in the lobby"),
     Column("removed_at", Double, comment="when a host removed it"),
     UniqueConstraint("environment", "leg_uuid"),
+    Index("callers_of_room", "room_id", "state"),
 )
 
 events = Table(
