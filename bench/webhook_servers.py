@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,10 +119,17 @@ def postgresql() -> Iterator[str]:
         serve = ["postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
         # Lost races are nothing to tell: whoever loses one runs its transaction again.
         with _running([*serve, "-c", "log_min_messages=panic"], {}, user=user):
-            wait_until(lambda: _listens(port), "PostgreSQL to answer")
-            with psycopg.connect(f"host=127.0.0.1 port={port} user=bench dbname=postgres", autocommit=True) as conn:
-                conn.execute("CREATE DATABASE one")
-                conn.execute("CREATE DATABASE two")
+
+            def made() -> bool:
+                with suppress(psycopg.OperationalError):  # it is starting up
+                    where = f"host=127.0.0.1 port={port} user=bench dbname=postgres"
+                    with psycopg.connect(where, autocommit=True) as conn:
+                        for name in ("one", "two"):
+                            conn.execute(f"CREATE DATABASE {name}")
+                        return True
+                return False
+
+            wait_until(made, "PostgreSQL to answer")
             yield f"postgresql+psycopg://bench@127.0.0.1:{port}/"
 
 
@@ -156,11 +163,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _known(user: str) -> bool:

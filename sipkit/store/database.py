@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
@@ -13,6 +13,7 @@ from sipkit.store import postgresql, sqlite_failures
 from sipkit.store.clock import Clock, ticks
 from sipkit.store.connections import Connections
 from sipkit.store.schema import BUSY_SECONDS, DURABLE, QUICK, READ
+from sipkit.store.writers import Writers
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Database:
         self._here = threading.local()
         self._clock = Clock(engine.dialect.name)
         self._connections = Connections(engine)
+        self._writers = Writers() if engine.dialect.name == "sqlite" else None
         self._ahead = 0.0  # of `clock.ticks`, as of the last look
 
     def close(self) -> None:
@@ -127,16 +129,19 @@ class Database:
 
     def _transaction(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction, once."""
-        conn = self._connections.take()
-        try:
-            conn.info["access"], conn.info["patience"] = access, getattr(self._here, "patience", BUSY_SECONDS)
-            with conn.begin():
-                result = work(conn)
-        except BaseException:
-            conn.close()
-            raise
-        self._connections.give_back(conn)
-        return result
+        patience: float = getattr(self._here, "patience", BUSY_SECONDS)
+        writers = None if access == READ else self._writers
+        with writers.turn(patience) if writers is not None else nullcontext(patience) as left:
+            conn = self._connections.take()
+            try:
+                conn.info["access"], conn.info["patience"] = access, left
+                with conn.begin():
+                    result = work(conn)
+            except BaseException:
+                conn.close()
+                raise
+            self._connections.give_back(conn)
+            return result
 
     def whole(self, work: Callable[[Connection], T]) -> T:
         """Run one transaction of which every `run` of this thread is a part until it ends: all of it, or nothing.

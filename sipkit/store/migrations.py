@@ -68,9 +68,12 @@ def _from_3(conn: Connection) -> str:
 
 
 def _from_4(conn: Connection) -> str:
-    """Let a room have a budget."""
+    """Let a room have a budget, and its phones be counted by their state."""
     real = conn.dialect.type_compiler_instance.process(Double())
     conn.exec_driver_sql(f"ALTER TABLE rooms ADD COLUMN budget {real}")
+    # Who is in a room is counted for each phone that comes, however many have been there.
+    conn.exec_driver_sql("DROP INDEX IF EXISTS ix_callers_room_id")
+    conn.exec_driver_sql("CREATE INDEX callers_of_room ON callers (room_id, state)")
     return "5"
 
 

@@ -40,6 +40,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sipkit.errors import StoreError
 from sipkit.store import postgresql
 from sipkit.store.sqlite_failures import FileReplaced
+from sipkit.store.writers import begin_to_write
 
 SCHEMA_VERSION: Final = "5"
 """2 knows the dialler of a bridge, used tickets and rate limits; 3 knows the nonce of a dial, direct calls and
@@ -127,7 +128,7 @@ callers = Table(
     Column("id", Integer, primary_key=True),
     Column("environment", String(200), nullable=False),
     Column("leg_uuid", String(200), nullable=False),
-    Column("room_id", ForeignKey("rooms.id"), index=True),
+    Column("room_id", ForeignKey("rooms.id")),
     Column("number", String(200), nullable=False),
     Column("state", String(10), nullable=False),
     Column("joined_at", Double),
@@ -143,6 +144,7 @@ callers = Table(
     Column("waiting_at", Double, comment="since when it is in the lobby"),
     Column("removed_at", Double, comment="when a host removed it"),
     UniqueConstraint("environment", "leg_uuid"),
+    Index("callers_of_room", "room_id", "state"),
 )
 
 events = Table(
@@ -340,9 +342,10 @@ def _begin(connection: Connection) -> None:
     about: dict[Any, Any] = connection.info
     access, patience = about.get("access", READ), about.get("patience", BUSY_SECONDS)
     driver: Any = connection.connection.dbapi_connection
-    if about.get("busy_timeout") != patience:
-        driver.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-        about["busy_timeout"] = patience
+    wait = patience if access == READ else 0.0  # writers do not wait in SQLite: `begin_to_write`
+    if about.get("busy_timeout") != wait:
+        driver.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+        about["busy_timeout"] = wait
     if access == READ:
         driver.execute("BEGIN")
         return
@@ -350,8 +353,7 @@ def _begin(connection: Connection) -> None:
     if about.get("synchronous") != level:
         driver.execute(f"PRAGMA synchronous = {level}")
         about["synchronous"] = level
-    # IMMEDIATE: take the place in the queue now, or a reader-turned-writer may fail half-way.
-    driver.execute("BEGIN IMMEDIATE")
+    begin_to_write(driver, patience)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,63 @@
+"""Writers of a SQLite file take turns: the threads of a process by a lock, processes by looking often.
+
+SQLite lets in one writer at a time. Whoever comes meanwhile sleeps, each time longer, up to a tenth of a second,
+however soon the way is free; and a webhook's transaction takes less than a millisecond. So no thread goes to SQLite
+while another one of its process is there, and who waits for another process looks again soon.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+_SOON: Final = 0.0003
+"""Seconds; about what a webhook's transaction takes."""
+
+_LATER: Final = 0.005
+"""Seconds between two looks at a file that has been locked for longer than `_LONG`."""
+
+_LONG: Final = 0.1
+
+
+class Writers:
+    """The threads of one process that write to one file."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def turn(self, patience: float) -> Iterator[float]:
+        """Wait for the other threads, so many seconds at most; gives what is left of them for other processes."""
+        begun = time.monotonic()
+        ours = self._turn.acquire(timeout=patience)
+        try:
+            yield max(0.0, patience - (time.monotonic() - begun))
+        finally:
+            if ours:
+                self._turn.release()
+
+
+def begin_to_write(driver: Any, patience: float) -> None:
+    """Begin a transaction that writes, once no other process does.
+
+    Args:
+        driver: The `sqlite3` connection; it must not wait by itself (``PRAGMA busy_timeout = 0``).
+        patience: Seconds.
+
+    Raises:
+        sqlite3.Error: The file is still locked, or something is wrong with it.
+    """
+    begun = time.monotonic()
+    while True:
+        try:
+            # IMMEDIATE: take the place now, or a reader-turned-writer may fail half-way.
+            driver.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            waited = time.monotonic() - begun
+            # The lowest byte is the primary code; the others say why it is busy (sqlite.org/rescode.html).
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited >= patience:
+                raise
+            time.sleep(min(_SOON if waited < _LONG else _LATER, patience - waited))
