@@ -53,14 +53,14 @@ class Statement:
         return count
 
     def _cursor(self, conn: Connection, values: Row) -> Any:
-        if conn.dispatch.before_cursor_execute:
-            # Somebody wants to see each statement, as tests do that try every order of two writers' statements.
-            return conn.execute(self._core, values)
         dialect = conn.dialect
         ready = self._ready.get(dialect.name) or self._made_ready(conn)
         if ready.fixed:
             values = ready.fixed | values
-        parameters = values if ready.order is None else [values[name] for name in ready.order]
+        parameters = values if ready.order is None else tuple(values[name] for name in ready.order)
+        if conn.dispatch.before_cursor_execute:
+            # Somebody wants to see each statement, as tests do that try every order of two writers' statements.
+            return conn.exec_driver_sql(ready.sql, parameters)
         driver: Any = conn.connection.dbapi_connection
         try:
             return driver.execute(ready.sql, parameters)
