@@ -28,7 +28,7 @@ KEPT_SECONDS: Final = MAX_AGE + CLOCK_LEEWAY
 _OURS: Final = replays.c.environment == given(replays.c.environment)
 _HERE: Final = _OURS & (replays.c.jti == given(replays.c.jti))
 _KEPT: Final = Statement(select(replays.c.hash, replays.c.status, replays.c.body).where(_HERE))
-_UNANSWERED: Final = Statement(delete(replays).where(_HERE))
+_UNANSWERED: Final = Statement(delete(replays).where(_HERE, replays.c.status.is_(None)))
 _LAPSED: Final = Statement(delete(replays).where(_OURS, replays.c.received_at < given(replays.c.received_at)))
 _CLAIM: Final = Statement(
     insert(replays).values(all_given(replays.c.environment, replays.c.jti, replays.c.hash, replays.c.received_at))
