@@ -16,6 +16,7 @@ from sipkit.settings import Settings
 from sipkit.store.schema import bridges
 from sipkit.switchboard import Switchboard
 from sipkit.video import OpenTokVideo
+from tests.standins.boards import legs
 from tests.standins.odd_platform import Says, odd_platform
 
 WaitUntil = Callable[..., Any]
@@ -161,12 +162,13 @@ class _DialDone(list[int]):
         return super().__contains__(room_id)
 
 
-def test_a_dial_that_ends_while_somebody_looks_is_not_lost(board: Switchboard) -> None:
+def test_a_dial_that_ends_while_somebody_looks_is_not_lost(board: Switchboard, wait_until: WaitUntil) -> None:
     """A hang-up that read the bridge just before its dial was answered reads again, and hangs up that leg."""
     room = board.open_room("standup")
     board.start_webhook_server()
-    bridge, _ = board._store.claim_bridge(room, board.owner)
     dialed = board._video().dial(room.session_id)
+    wait_until(lambda: legs(board, room.session_id), what="a leg that stays, as no bridge is on record yet")
+    bridge, _ = board._store.claim_bridge(room, board.owner)
     told = lambda: board._store.bridge_dialed(bridge.id, dialed.connection_id, dialed.stream_id)  # noqa: E731
     board._bridges._dialing = _DialDone(told)
     assert board.hang_up(room).reason == "The bridge was hung up."

@@ -155,7 +155,8 @@ def test_everything_is_killed_at_once(billed: Callable[[], None], wait_until: Ca
         board.start_webhook_server()
         billed()
         wait_until(lambda: board.bridge("left behind") is None, SECONDS, "the end on record")
-        assert "the notebook that dialled it is gone" in str(board.events("left behind"))
+        gone = "the notebook that dialled it is gone"
+        wait_until(lambda: gone in str(board.events("left behind")), SECONDS, "the reason on record")
         assert not board.costs("left behind").running
         board.dial_out("left behind")
         board.wait_for_bridge("left behind", "answered", SECONDS)

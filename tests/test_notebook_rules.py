@@ -40,7 +40,7 @@ def test_every_lesson_keeps_every_rule(rule: Callable[..., Iterator[str]], path:
 
 
 def test_the_lessons_are_all_there() -> None:
-    """The eight lessons, in their order."""
+    """The nine lessons, in their order."""
     assert [path.stem for path in LESSONS] == [
         "00-check-your-setup",
         "01-create-a-session",
@@ -49,6 +49,7 @@ def test_the_lessons_are_all_there() -> None:
         "04-call-in-with-a-pin",
         "05-go-live",
         "06-join-from-the-browser",
+        "07-host-a-call",
         "99-clean-up",
     ]
 
