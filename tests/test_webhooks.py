@@ -259,13 +259,16 @@ def test_the_right_pin_joins(platform: Platform, store: Store, room: Room, form:
 
 
 def test_three_wrong_pins(platform: Platform, room: Room) -> None:
-    """Two wrong PINs are asked again with the tries left, the third ends the call; another leg starts anew."""
+    """Two wrong PINs are asked again with the tries left, the third ends the call; then the caller has to pause."""
     keys = {"uuid": "leg", "from": NUMBER, "dtmf": {"digits": wrong_pin_for(room)}}
     url = f"{PUBLIC}/voice-dtmf"
-    answers = [platform.post("voice-dtmf", keys).json for _ in range(4)]
-    goodbye = ncco.goodbye("goodbye_wrong_pins")
-    assert answers == [ncco.wrong_pin(url, 6, 2), ncco.wrong_pin(url, 6, 1), goodbye, goodbye]
-    assert platform.post("voice-dtmf", {**keys, "uuid": "other"}).json == ncco.wrong_pin(url, 6, 2)
+    answers = [platform.post("voice-dtmf", keys).json for _ in range(3)]
+    assert answers == [ncco.wrong_pin(url, 6, 2), ncco.wrong_pin(url, 6, 1), ncco.goodbye("goodbye_wrong_pins")]
+    for leg in ("leg", "other"):
+        assert platform.post("voice-dtmf", {**keys, "uuid": leg}).json == ncco.goodbye("goodbye_pause")
+    assert platform.post("voice-dtmf", {**keys, "uuid": "next", "from": "12025550188"}).json == ncco.wrong_pin(
+        url, 6, 2
+    )
 
 
 NOTHING: dict[str, dict[str, Any]] = {
