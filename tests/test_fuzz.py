@@ -24,7 +24,7 @@ from tests.standins.forger import STATUSES, Forger, Sent, app_of_an_account
 from tests.standins.fuzz import Fuzz, document_faults
 
 SECRET = "a-signature-secret-of-32-letters"
-REQUESTS = 1_500
+REQUESTS = 3_000
 GROWTH_MEGABYTES = 60.0
 """What a server may take while it warms up; a body of 64 KiB kept for each request would be twice that."""
 
