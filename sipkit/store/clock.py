@@ -11,7 +11,7 @@ the store at once: `Database.advance_clock`.
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Double, cast, delete, extract, func, insert, literal, select, update
 
@@ -34,6 +34,9 @@ class Clock:
 
     Args:
         dialect: SQLAlchemy's name of the database.
+
+    Attributes:
+        column: What the database says of the time, for a query that asks for other things too; see `told`.
     """
 
     def __init__(self, dialect: str) -> None:
@@ -43,7 +46,9 @@ class Clock:
         self._key = f"clock:{boot or dialect}"
         self._kept = (facts.c.environment == "") & (facts.c.key == self._key)
         server = extract("epoch", func.clock_timestamp()) if self._server else literal(0.0)
-        self._query = Statement(select(cast(server, Double) + cast(facts.c.value, Double)).where(self._kept))
+        told = select(cast(server, Double) + cast(facts.c.value, Double)).where(self._kept)
+        self._query = Statement(told)
+        self.column = told.scalar_subquery()
 
     def settle(self, conn: Connection) -> None:
         """Keep the anchor if none of this start of the machine is kept; in the transaction that opens the store."""
@@ -57,7 +62,11 @@ class Clock:
 
     def read(self, conn: Connection) -> float:
         """Return the time: seconds since 1970."""
-        return float(self._query.value(conn)) + self._machine()
+        return self.told(self._query.value(conn))
+
+    def told(self, said: Any) -> float:
+        """Return the time, of which the database has just said its part (`column`)."""
+        return float(said) + self._machine()
 
     def advance(self, conn: Connection, seconds: float) -> None:
         """Move the time, for every process of the store."""

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -45,13 +45,20 @@ class Database:
 
     def now(self, conn: Connection) -> float:
         """Return the store's time within a transaction: seconds since 1970, the same for all parts of `whole`."""
-        told: float | None = getattr(self._here, "now", None)
-        if told is None:
-            told = self._clock.read(conn)
-            self._ahead = told - ticks()
+        known: float | None = getattr(self._here, "now", None)
+        return self._agreed(conn, self._clock.read(conn)) if known is None else known
+
+    def told(self, conn: Connection, said: Any) -> float:
+        """Return the same, of which a query has brought the database's part along (`Clock.column`)."""
+        known: float | None = getattr(self._here, "now", None)
+        return self._agreed(conn, self._clock.told(said)) if known is None else known
+
+    def _agreed(self, conn: Connection, now: float) -> float:
+        """Let all parts of `whole` have the same time."""
+        self._ahead = now - ticks()
         if getattr(self._here, "conn", None) is conn:
-            self._here.now = told
-        return told
+            self._here.now = now
+        return now
 
     def time(self) -> float:
         """Return the store's time: seconds since 1970, whatever this machine's clock says; see `store.clock`."""

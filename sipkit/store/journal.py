@@ -13,6 +13,8 @@ from sipkit.store.schema import DURABLE, QUICK, READ, events, facts
 from sipkit.store.statements import Statement, all_given, given
 from sipkit.timeline import Event, mask_data, mask_text
 
+_details: Final = json.JSONEncoder(ensure_ascii=False)
+
 _ENTRY: Final = Statement(
     insert(events).values(all_given(*(column for column in events.c if column.key != "id"))).returning(events.c.id)
 )
@@ -32,7 +34,7 @@ class Journal(Database):
         """Append to the timeline. Tokens, PINs and numbers are hidden here once more, whoever calls."""
         text, data = mask_text(text), mask_data(data or {})
         values = {"environment": self.environment, "kind": kind, "text": text, "room_id": room_id}
-        values["data"] = json.dumps(data, ensure_ascii=False)
+        values["data"] = _details.encode(data)
 
         def work(conn: Connection) -> Event:
             at = self.now(conn)

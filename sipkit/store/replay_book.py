@@ -5,7 +5,7 @@ The platform repeats a request whose answer it did not get, and whoever overhear
 
     a worker dies in the middle    nothing of it has happened; the next one to be asked does it all
     a worker is slow               the others wait for the end of its transaction, however long, and get its answer
-    two are asked at once          the database lets one write; the other one sees what it wrote
+    two are asked at once          one waits for the other's end, and sees what that wrote
 
 So no clock decides whether somebody is still at it: a worker that was taken for dead and is not could count a wrong
 PIN twice. Nor does a clock of ours decide what may be forgotten: tokens are dated by the platform, and what is older
@@ -13,14 +13,16 @@ than the newest of them by more than any token may be is forgotten, and refused 
 set back takes no old request for a new one.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from sipkit.signatures import CLOCK_LEEWAY, MAX_AGE
 from sipkit.store.database import Database
+from sipkit.store.rows import one
 from sipkit.store.schema import replays
 from sipkit.store.statements import Statement, all_given, given
 
@@ -30,14 +32,18 @@ clock was as far ahead as is allowed."""
 
 _OURS: Final = replays.c.environment == given(replays.c.environment)
 _HERE: Final = _OURS & (replays.c.jti == given(replays.c.jti))
-_KEPT: Final = Statement(select(replays.c.hash, replays.c.status, replays.c.body).where(_HERE))
-_NEWEST: Final = Statement(select(func.max(replays.c.received_at)).where(_OURS))
 _UNANSWERED: Final = Statement(delete(replays).where(_HERE, replays.c.status.is_(None)))
 _LAPSED: Final = Statement(delete(replays).where(_OURS, replays.c.received_at < given(replays.c.received_at)))
-_CLAIM: Final = Statement(
-    insert(replays).values(all_given(replays.c.environment, replays.c.jti, replays.c.hash, replays.c.received_at))
-)
-_ANSWER: Final = Statement(update(replays).where(_HERE).values(all_given(replays.c.status, replays.c.body)))
+_KEEP: Final = Statement(insert(replays).values(all_given(*replays.c)))
+
+
+def _look(time: ColumnElement[float]) -> Statement:
+    """One look for all that has to be known: the time, the newest and the oldest token, and what is kept of this one."""
+    asked = select(time.label("time")).subquery("asked")
+    newest, oldest = (select(of(replays.c.received_at)).where(_OURS).scalar_subquery() for of in (func.max, func.min))
+    kept = (replays.c.hash, replays.c.status, replays.c.body)
+    query = select(asked.c.time, newest.label("newest"), oldest.label("oldest"), *kept)
+    return Statement(query.select_from(asked.outerjoin(replays, _HERE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,10 @@ class Answer:
 
 class ReplayBook(Database):
     """Keeps the answers to signed requests."""
+
+    @functools.cached_property
+    def _look(self) -> Statement:
+        return _look(self._clock.column)
 
     def answered(self, jti: str, digest: str, work: Callable[[], Answer], dated: float | None = None) -> Answer | None:
         """Return the answer to a request: the first one's if there was one, else what `work` says.
@@ -75,23 +85,24 @@ class ReplayBook(Database):
         here = {"environment": self.environment, "jti": jti}
 
         def once(conn: Connection) -> Answer | None:
-            row = _KEPT.first(conn, **here)
-            if row is not None and row["hash"] != digest:
-                return None
-            if row is not None and row["status"] is not None:
-                return Answer(row["status"], row["body"] or "")
-            if row is not None:
+            self.queue(conn, f"webhook {jti}")  # where several may write at once, as in PostgreSQL
+            seen = one(self._look.first(conn, **here))
+            now = self.told(conn, seen["time"])
+            signed = now if dated is None else dated
+            if seen["hash"] is not None:
+                if seen["hash"] != digest:
+                    return None
+                if seen["status"] is not None:
+                    return Answer(seen["status"], seen["body"] or "")
                 # Left by a version of this kit that wrote it in a transaction of its own.
                 _UNANSWERED.run(conn, **here)
-            signed = self.now(conn) if dated is None else dated
-            forgotten = max(signed, _NEWEST.value(conn, environment=self.environment) or signed) - KEPT_SECONDS
+            forgotten = max(signed, seen["newest"] or signed) - KEPT_SECONDS
             if signed < forgotten:
                 return None
-            _LAPSED.run(conn, environment=self.environment, received_at=forgotten)
-            # Before the work: where several may write at once, as in PostgreSQL, the others wait at this key for us.
-            _CLAIM.run(conn, **here, hash=digest, received_at=signed)
+            if seen["oldest"] is not None and seen["oldest"] < forgotten:
+                _LAPSED.run(conn, environment=self.environment, received_at=forgotten)
             answer = work()
-            _ANSWER.run(conn, **here, status=answer.status, body=answer.body)
+            _KEEP.run(conn, **here, hash=digest, status=answer.status, body=answer.body, received_at=signed)
             return answer
 
         return self.whole(once)

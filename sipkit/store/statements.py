@@ -5,6 +5,8 @@ long as SQLite takes to answer (docs/performance.md). A `Statement` is built whe
 made once for each kind of database. It is run in the transaction of a `Connection`, beside whatever else runs there.
 """
 
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Delete, Insert, Select, Update, bindparam
@@ -17,8 +19,7 @@ class _Ready(NamedTuple):
     """A statement in one database's own words."""
 
     sql: str
-    order: tuple[str, ...] | None  # of the parameters; None where they go by name
-    fixed: dict[str, Any]  # parameters that the statement brings itself
+    parameters: Callable[[Row], Any]  # makes of the given values what the driver wants
 
 
 class Statement:
@@ -55,9 +56,7 @@ class Statement:
     def _cursor(self, conn: Connection, values: Row) -> Any:
         dialect = conn.dialect
         ready = self._ready.get(dialect.name) or self._made_ready(conn)
-        if ready.fixed:
-            values = ready.fixed | values
-        parameters = values if ready.order is None else tuple(values[name] for name in ready.order)
+        parameters = ready.parameters(values)
         if conn.dispatch.before_cursor_execute:
             # Somebody wants to see each statement, as tests do that try every order of two writers' statements.
             return conn.exec_driver_sql(ready.sql, parameters)
@@ -74,13 +73,23 @@ class Statement:
 
     def _made_ready(self, conn: Connection) -> _Ready:
         compiled: Any = self._core.compile(dialect=conn.dialect)
-        order = None if compiled.positiontup is None else tuple(compiled.positiontup)
+        # What the statement brings itself.
         fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        if order is not None:
-            fixed = {name: fixed[name] for name in order if name in fixed}
-        ready = _Ready(str(compiled), order, fixed)
+        if compiled.positiontup is None:  # parameters go by name
+            ready = _Ready(str(compiled), lambda values: fixed | values)
+        else:
+            ready = _Ready(str(compiled), _in_order(compiled.positiontup, fixed))
         self._ready[conn.dialect.name] = ready
         return ready
+
+
+def _in_order(names: Sequence[str], fixed: Row) -> Callable[[Row], tuple[Any, ...]]:
+    """Return what puts values in the order in which a statement names them."""
+    fixed = {name: fixed[name] for name in names if name in fixed}
+    if len(names) == 1:
+        return lambda values: ((fixed | values)[names[0]],)
+    pick = itemgetter(*names) if names else lambda _values: ()
+    return (lambda values: pick(fixed | values)) if fixed else pick
 
 
 def given(column: ColumnElement[Any], name: str | None = None) -> BindParameter[Any]:
