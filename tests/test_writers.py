@@ -1,6 +1,7 @@
 """Writers of a SQLite store: how they wait for each other, and how durable what they write is."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,40 @@ def test_threads_lose_their_patience_together(store: Store, tmp_path: Path) -> N
         other.execute("ROLLBACK")
     store.record("test", "the next one")
     assert [event.text for event in store.events()] == ["the next one"]
+
+
+def test_who_has_its_turn_writes_before_all_others(store: Store) -> None:
+    """Whoever takes its turn before it writes goes first, with as many writes as it likes; then the others do."""
+    with ThreadPoolExecutor(1) as pool:
+        with store.turn():
+            other = pool.submit(store.record, "test", "the other one's")
+            for text in ("first", "second"):
+                store.record("test", text)
+            with pytest.raises(TimeoutError):
+                other.result(0.05)
+        other.result(20)
+    assert [event.text for event in store.events()] == ["first", "second", "the other one's"]
+
+
+def test_waiting_for_a_turn_takes_of_the_same_patience(store: Store, tmp_path: Path) -> None:
+    """Who has waited for its turn in vain does not wait as long again for another program."""
+    taken, go_on = threading.Event(), threading.Event()
+
+    def sit() -> None:
+        with store.turn():
+            taken.set()
+            assert go_on.wait(20)
+
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        sitting = pool.submit(sit)
+        assert taken.wait(20)
+        begun = time.monotonic()
+        with pytest.raises(StoreError), store.patience(1.0), store.turn():
+            store.record("test", "too late")
+        assert 1.0 <= time.monotonic() - begun < 1.9
+        go_on.set()
+        sitting.result(20)
 
 
 def test_a_writer_comes_in_when_the_other_program_ends(store: Store, tmp_path: Path) -> None:

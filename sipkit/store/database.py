@@ -104,6 +104,19 @@ class Database:
         finally:
             self._here.patience = before
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let this thread do what leads to a write when it is its turn to write.
+
+        Threads that prepare a write while another one writes only get in its way: Python runs one of them at a time,
+        and the one that writes gives way at every statement. PostgreSQL's writers do not take turns.
+        """
+        if self._writers is None:
+            yield
+            return
+        with self._writers.turn(getattr(self._here, "patience", BUSY_SECONDS)) as left, self.patience(left):
+            yield
+
     def run(self, access: str, work: Callable[[Connection], T]) -> T:
         """Run one transaction; run it again when another process won a race for the same place.
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from sipkit.signatures import CLOCK_LEEWAY, MAX_AGE
 from sipkit.store.database import Database
@@ -35,15 +35,6 @@ _HERE: Final = _OURS & (replays.c.jti == given(replays.c.jti))
 _UNANSWERED: Final = Statement(delete(replays).where(_HERE, replays.c.status.is_(None)))
 _LAPSED: Final = Statement(delete(replays).where(_OURS, replays.c.received_at < given(replays.c.received_at)))
 _KEEP: Final = Statement(insert(replays).values(all_given(*replays.c)))
-
-
-def _look(time: ColumnElement[float]) -> Statement:
-    """One look for all that has to be known: the time, the newest and the oldest token, and what is kept of this one."""
-    asked = select(time.label("time")).subquery("asked")
-    newest, oldest = (select(of(replays.c.received_at)).where(_OURS).scalar_subquery() for of in (func.max, func.min))
-    kept = (replays.c.hash, replays.c.status, replays.c.body)
-    query = select(asked.c.time, newest.label("newest"), oldest.label("oldest"), *kept)
-    return Statement(query.select_from(asked.outerjoin(replays, _HERE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,13 @@ class ReplayBook(Database):
 
     @functools.cached_property
     def _look(self) -> Statement:
-        return _look(self._clock.column)
+        """All that has to be known, in one look: the time, the newest and oldest token, what is kept of this one."""
+        asked = select(self._clock.column.label("time")).subquery("asked")
+        age = replays.c.received_at
+        newest, oldest = (select(of(age)).where(_OURS).scalar_subquery() for of in (func.max, func.min))
+        kept = (replays.c.hash, replays.c.status, replays.c.body)
+        query = select(asked.c.time, newest.label("newest"), oldest.label("oldest"), *kept)
+        return Statement(query.select_from(asked.outerjoin(replays, _HERE)))
 
     def answered(self, jti: str, digest: str, work: Callable[[], Answer], dated: float | None = None) -> Answer | None:
         """Return the answer to a request: the first one's if there was one, else what `work` says.

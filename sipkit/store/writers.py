@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-_SOON: Final = 0.0003
+_SOON: Final = 0.00005
 """Seconds; about what a webhook's transaction takes."""
 
 _LATER: Final = 0.005
@@ -26,17 +26,25 @@ class Writers:
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
+        self._here = threading.local()  # .mine: whether it is this thread's turn
 
     @contextmanager
     def turn(self, patience: float) -> Iterator[float]:
-        """Wait for the other threads, so many seconds at most; gives what is left of them for other processes."""
+        """Wait for the other threads, so many seconds at most; gives what is left of them for other processes.
+
+        Within its turn a thread has it at once.
+        """
+        if getattr(self._here, "mine", False):
+            yield patience
+            return
         begun = time.monotonic()
-        ours = self._turn.acquire(timeout=patience)
+        self._here.mine = self._turn.acquire(timeout=patience)
         try:
             yield max(0.0, patience - (time.monotonic() - begun))
         finally:
-            if ours:
+            if self._here.mine:
                 self._turn.release()
+                self._here.mine = False
 
 
 def begin_to_write(driver: Any, patience: float) -> None:

@@ -210,12 +210,13 @@ def _signed(view: Callable[[Incoming], Any]) -> Callable[[], Response]:
             return replays.Answer(200, _line(said))
 
         try:
-            claims = office.claims_of(request.method, body, query)
-            if claims is None:
-                given = work()
-            else:
-                digest = replays.digest_of(request.method, route, claims["payload_hash"])
-                given = replays.answered_once(office.store, claims["jti"], digest, work, claims["iat"])
+            with office.store.turn():
+                claims = office.claims_of(request.method, body, query)
+                if claims is None:
+                    given = work()
+                else:
+                    digest = replays.digest_of(request.method, route, claims["payload_hash"])
+                    given = replays.answered_once(office.store, claims["jti"], digest, work, claims["iat"])
         except SignatureRefused as refusal:
             office.refuse(route, refusal.message)
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
