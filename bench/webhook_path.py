@@ -25,12 +25,13 @@ from sipkit.store import Store
 from sipkit.store.schema import READ, replays
 from webhook_app import account_of, session_id
 from webhook_load import NUMBER, PER_CALL, Load, send, write_webhooks
-from webhook_servers import Served, express, ours, postgresql
+from webhook_servers import Served, express, least, ours, postgresql
 
 DIAL_SECONDS = 0.5
 DIALS_AT_ONCE = 2
 GOAL_AT = 8  # connections
 P99_MS = 20.0
+LEAST = "Flask, the signature, one row kept"
 DIALLING = "SQLite, 1 worker, two dials under way"
 
 
@@ -99,6 +100,9 @@ def webhook_path(plan: Plan) -> Iterable[Row]:
         for kind in plan.stores:
             with skippable(f"webhook_path with {kind}"):
                 servers += _servers_of(stack, kind, folder, secret, platform)
+        for workers in (1, 2):
+            least_of = least(_named(LEAST, workers), folder / f"least-{workers}", secret, workers, GOAL_AT)
+            servers.append(stack.enter_context(least_of))
         bench = _Rounds(folder / "webhooks", secret, plan, servers)
         table = bench.measured()
     print("| server | connections | requests/s | of Express' [range] | p50, ms | p99, ms | CPU, µs/request |")
@@ -118,6 +122,9 @@ def _promised(table: Table) -> Iterable[Row]:
         yield Row(f"{title}: Express' requests/s over ours", 1 / statistics.median(figures.ratios), "", most)
         yield Row(f"{title}: p99", statistics.median(figures.p99_ms), "ms", P99_MS)
         yield Row(f"{title}: CPU of one", statistics.median(figures.cpu_us), "us")
+    for workers in (1, 2):
+        ratios = table[_named(LEAST, workers), GOAL_AT].ratios
+        yield Row(f"webhooks, {_named(LEAST, workers)}: Express' requests/s over it", 1 / statistics.median(ratios), "")
     yield Row(f"webhooks, {DIALLING}: p99", statistics.median(table[DIALLING, GOAL_AT].p99_ms), "ms", P99_MS)
 
 
@@ -132,14 +139,14 @@ class _Rounds:
         self._enough: dict[tuple[str, int], int] = {}
 
     def measured(self) -> Table:
-        table: Table = {(each.name, n): Figures() for n in self._plan.connections for each in self._servers}
+        table: Table = {(each.name, n): Figures() for n in self._plan.connections for each in self._servers_at(n)}
         table[DIALLING, GOAL_AT] = Figures()
         for served in self._servers:
             self._turn(served, GOAL_AT, seconds=1)  # imports, pools and compilers get warm
         for _ in range(self._plan.rounds):
             for connections in self._plan.connections:
                 rate = 0.0
-                for served in self._servers:
+                for served in self._servers_at(connections):
                     load, cpu_us = self._turn(served, connections, self._plan.seconds)
                     rate = rate or load.rate  # Express is the first
                     table[served.name, connections].add(load, cpu_us, load.rate / rate)
@@ -148,6 +155,9 @@ class _Rounds:
                             load, cpu_us = self._turn(served, connections, self._plan.seconds)
                         table[DIALLING, connections].add(load, cpu_us, load.rate / rate)
         return table
+
+    def _servers_at(self, connections: int) -> list[Served]:
+        return [each for each in self._servers if each.connections in {None, connections}]
 
     def _turn(self, served: Served, connections: int, seconds: int) -> tuple[Load, float]:
         """Send what a server can take in so many seconds; its CPU time is in microseconds per request."""
@@ -185,8 +195,11 @@ def _servers_of(stack: ExitStack, kind: str, folder: Path, secret: str, platform
         url = f"{base}{name}" if kind == "PostgreSQL" else f"{base}{name}.db"
         store = stack.enter_context(closing(Store.open(url, account_of(**account).environment)))
         environ = {"BENCH_ACCOUNT": json.dumps(account), "SIPKIT_STORE_URL": url}
-        title = f"{kind}, {workers} worker{'s' if workers > 1 else ''}"
-        yield stack.enter_context(ours(title, folder / f"{kind}-{name}", environ, store, workers))
+        yield stack.enter_context(ours(_named(kind, workers), folder / f"{kind}-{name}", environ, store, workers))
+
+
+def _named(kind: str, workers: int) -> str:
+    return f"{kind}, {workers} worker{'s' if workers > 1 else ''}"
 
 
 @contextmanager

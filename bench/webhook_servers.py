@@ -40,6 +40,7 @@ class Served:
         pins: The PINs of its rooms.
         process: Whose CPU time, with that of its children, is the server's.
         store: Its store; None where it has none.
+        connections: The only number of connections at which it is measured; None: at all.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Served:
     pins: list[str]
     process: psutil.Process
     store: Store | None = None
+    connections: int | None = None
 
     def cpu_seconds(self) -> float:
         """The CPU time of all its processes until now."""
@@ -84,14 +86,30 @@ def ours(name: str, home: Path, environ: dict[str, str], store: Store, workers: 
         workers: Processes.
     """
     pins = [store.open_room(f"room-{n}", session_id).pin for n in range(ROOMS)]
+    environ |= {"SIPKIT_HOME": str(home)}
+    with _granian("webhook_app:app", environ, workers) as (process, port):
+        yield Served(name, port, pins, _own(process), store)
+
+
+@contextmanager
+def least(name: str, file: Path, secret: str, workers: int, connections: int) -> Iterator[Served]:
+    """The app of `webhook_least` under granian, on a file of its own; else as `ours`."""
+    environ = {"BENCH_FILE": str(file), "BENCH_SECRET": secret}
+    with _granian("webhook_least:app", environ, workers) as (process, port):
+        yield Served(name, port, ["105172"], _own(process), connections=connections)
+
+
+@contextmanager
+def _granian(app: str, environ: dict[str, str], workers: int) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Run an app of this folder under granian; gives the process and its port once it answers."""
     port = _free_port()
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--port", str(port), "--workers", str(workers)]
-    command += ["--blocking-threads", str(THREADS), "--no-ws", "--log-level", "warning", "webhook_app:app"]
+    command += ["--blocking-threads", str(THREADS), "--no-ws", "--log-level", "warning", app]
     path = os.pathsep.join((str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")))
-    environ |= {"SIPKIT_HOME": str(home), "SERVER_URL": f"http://127.0.0.1:{port}", "PYTHONPATH": path}
+    environ = environ | {"SERVER_URL": f"http://127.0.0.1:{port}", "PYTHONPATH": path}
     with _running(command, os.environ | environ) as process:
-        wait_until(lambda: _answers(port), f"{name} to answer")
-        yield Served(name, port, pins, _own(process), store)
+        wait_until(lambda: _answers(port), f"{app} to answer")
+        yield process, port
 
 
 @contextmanager

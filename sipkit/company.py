@@ -52,11 +52,15 @@ def browsers_in(account: "Account", store: "Store", room: "Room") -> int | None:
 
 
 def see_off(
-    account: "Callable[[], Account]", store: "Store", settings: "Settings", room: "Room", phrase: "Phrase"
+    account: "Callable[[], Account]",
+    store: "Store",
+    settings: "Settings",
+    room: "Room",
+    phrase: "Phrase",
+    *,
+    everybody: bool = False,
 ) -> int:
     """Say goodbye to the phones that wait in a room, for a host or for somebody to talk to, and hang them up.
-
-    Those of a call with a bridge are not among them: they leave with it.
 
     Args:
         account: Gives the platform account; asked only when there is somebody to say goodbye to.
@@ -64,6 +68,7 @@ def see_off(
         settings: Languages.
         room: Whose phones.
         phrase: What they are told.
+        everybody: Say it to those of a call with a bridge, too. One that cannot be told leaves with the bridge anyway.
 
     Returns:
         How many were told; none without the application's key, which it takes.
@@ -72,28 +77,26 @@ def see_off(
         PlatformError: One of them may still be there; all others were seen to.
     """
     bridged = store.living_bridge(room) is not None
-    legs = [
-        caller.leg_uuid
-        for caller in store.callers(room)
-        if caller.state == "waiting" or (caller.state == "joined" and not bridged)
-    ]
-    if not legs or not voice_calls.can_call(account()):
+    states = {"waiting", "joined"} if everybody or not bridged else {"waiting"}
+    phones = [caller for caller in store.callers(room) if caller.state in states]
+    if not phones or not voice_calls.can_call(account()):
         return 0
     from sipkit import ncco  # its models take a moment, and most rooms end without anybody who waits
 
     document = ncco.goodbye(phrase, settings.speaker(room.language))
     problem: SipkitError | None = None
-    for leg_uuid in legs:
+    for phone in phones:
         pace.take_turn(store)
         try:
-            voice_calls.transfer_leg(account(), leg_uuid, document)
+            voice_calls.transfer_leg(account(), phone.leg_uuid, document)
         except SipkitError as error:
-            problem = problem or error
+            if phone.state == "waiting" or not bridged:
+                problem = problem or error
         else:
-            store.caller_left(leg_uuid)  # it ends with that; where there was none any more, its own news was lost
+            store.caller_left(phone.leg_uuid)  # it ends with that; where there was none any more, its news was lost
     if problem is not None:
         raise problem
-    return len(legs)
+    return len(phones)
 
 
 def hears_music(room: "Room", callers: "Iterable[Caller]", *, bridged: bool) -> bool:

@@ -139,9 +139,8 @@ class Stocktaking:
         meter.tell(self._store, self._settings, bridge)
 
     def _end_phone(self, leg_uuid: str, news: "Event") -> None:
-        before = self._store.caller(leg_uuid)
-        caller = self._store.caller_left(leg_uuid)
+        caller, before = self._store.caller_left(leg_uuid)
         self._store.leg_gone(leg_uuid, "inbound", caller.room_id, int(news.seconds or 0), news.price)
-        if before is not None and before.state != "left":
+        if before != "left":
             text = f"Phone {caller.masked_number} is gone, says the platform; its own news of that did not come."
             self._store.record("guard", text, caller.room_id)

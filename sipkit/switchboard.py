@@ -168,7 +168,7 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
     def close_room(self, room: Room | str) -> None:
         """Hang up a room's bridge and give its name and PIN free; does nothing if it is not open.
 
-        Phones that wait, in the lobby or with music, are told that the room was closed.
+        Its phones are told that the room was closed, those that wait in the lobby or with music, too.
 
         Raises:
             PlatformError: The bridge, or a phone that waits, may still be up, so the room stays open: close it again.
@@ -177,7 +177,7 @@ class Switchboard(Lookout, Meter, DirectCalls, Hosting):
 
         with contextlib.suppress(RoomNotFound):
             room = self._room(room)
-            see_off(self._account, self._store, self._settings, room, "goodbye_closed")
+            see_off(self._account, self._store, self._settings, room, "goodbye_closed", everybody=True)
             for bridge in self._bridges.living(room):
                 outcome = self._bridges.end(room, bridge)
                 now = self._store.bridge(bridge.id)

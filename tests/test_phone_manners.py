@@ -222,6 +222,18 @@ def test_closing_tells_who_waits(board: Switchboard, room: Room) -> None:
         phone.wait_for("ended", SECONDS)
 
 
+def test_closing_tells_who_talks(board: Switchboard, room: Room) -> None:
+    """The phones of a call whose room is closed are told so before they are hung up, and no leg stays behind."""
+    board.dial_out(room)
+    phone = called(board, room.pin)
+    leg = there(board, room, "joined")[0].leg_uuid
+    board.wait_for_bridge(room, "answered", SECONDS)
+    board.close_room(room)
+    said(board, leg, "goodbye_closed")
+    phone.wait_for("ended", SECONDS)
+    assert board._store.living_bridges() == []
+
+
 def test_keys_after_the_lobby(board: Switchboard, room: Room) -> None:
     """A phone that a host has let in has the keys of the call, and the others hear that it has come."""
     board.use_lobby(room)

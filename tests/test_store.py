@@ -243,11 +243,11 @@ def test_caller_states_only_move_forward(store: Store, room: Room) -> None:
     joined = store.caller_seen("leg", "", "joined", room.id)
     assert (joined.state, joined.number, joined.left_at) == ("joined", NUMBER, None)
     assert store.caller_seen("leg", "other", "calling") == joined
-    left = store.caller_left("leg")
-    assert (left.state, left.joined_at) == ("left", joined.joined_at)
+    left, before = store.caller_left("leg")
+    assert (left.state, left.joined_at, before) == ("left", joined.joined_at, "joined")
     assert left.left_at is not None
     assert store.caller_seen("leg", NUMBER, "joined", room.id) == left
-    assert store.caller_left("leg") == left
+    assert store.caller_left("leg") == (left, "left")
     assert store.callers(room) == [left]
 
 

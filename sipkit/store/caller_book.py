@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select, true, update
 
@@ -17,7 +17,8 @@ from sipkit.store.rows import (
     as_caller,
     bridge_row_of_leg,
     caller_row,
-    caller_row_made,
+    caller_row_held,
+    new_caller_row,
 )
 from sipkit.store.schema import QUICK, READ, bridges, callers
 from sipkit.store.statements import Statement, all_given, given
@@ -38,6 +39,18 @@ def _told(*columns: str) -> Statement:
     """Write these columns of a caller, and no index of another one."""
     changed = all_given(*(callers.c[name] for name in columns))
     return Statement(update(callers).where(callers.c.id == given(callers.c.id)).values(changed))
+
+
+class Seen(NamedTuple):
+    """A phone of which there are news.
+
+    Attributes:
+        caller: As it is now.
+        before: Its state until then; *calling* if these are the first news of it.
+    """
+
+    caller: Caller
+    before: CallerState
 
 
 class CallerBook(Database):
@@ -63,20 +76,23 @@ class CallerBook(Database):
             news["room_id"] = room_id
         if pin is not None:
             news |= {"pin_id": pin.id, "name": pin.name, "host": pin.kind == "host"}
-        return self.run(QUICK, lambda conn: self._seen(conn, leg_uuid, number, state, news))
+        return self.run(QUICK, lambda conn: self._seen(conn, leg_uuid, number, state, news).caller)
 
-    def _seen(self, conn: Connection, leg_uuid: str, number: str, state: CallerState, news: dict[str, Any]) -> Caller:
-        row = caller_row_made(conn, self.environment, leg_uuid)
+    def _seen(self, conn: Connection, leg_uuid: str, number: str, state: CallerState, news: dict[str, Any]) -> Seen:
+        row = caller_row_held(conn, self.environment, leg_uuid)
+        before: CallerState = "calling" if row is None else row["state"]
         news = dict(news)
-        if number and not row["number"]:
+        if number and (row is None or not row["number"]):
             news["number"] = number
-        if CALLER_STATES.index(state) > CALLER_STATES.index(row["state"]):
+        if CALLER_STATES.index(state) > CALLER_STATES.index(before):
             news["state"] = state
             if state in {"waiting", "joined", "left"}:
                 news[f"{state}_at"] = self.now(conn)
+        if row is None:
+            return Seen(as_caller(new_caller_row(conn, self.environment, leg_uuid, **news)), before)
         if news:
             _told(*sorted(news)).run(conn, id=row["id"], **news)
-        return as_caller({**row, **news})
+        return Seen(as_caller({**row, **news}), before)
 
     def admit_caller(self, leg_uuid: str) -> bool:
         """Keep that a host lets a waiting phone in; False if it does not wait (any more): another one was quicker."""
@@ -165,13 +181,13 @@ class CallerBook(Database):
 
         return self.run(READ, work)
 
-    def caller_left(self, leg_uuid: str) -> Caller:
-        """Keep that the leg is gone, even if nothing else was ever heard of it.
+    def caller_left(self, leg_uuid: str) -> Seen:
+        """Keep that the leg is gone, even if nothing else was ever heard of it; return what it was until now, too.
 
         If it has just become a bridge's leg, that bridge is gone: the news and its answer came in together.
         """
 
-        def work(conn: Connection) -> Caller:
+        def work(conn: Connection) -> Seen:
             self.queue(conn, f"leg {leg_uuid}")
             bridge = bridge_row_of_leg(conn, self.environment, leg_uuid)
             if bridge is not None:
@@ -223,7 +239,8 @@ class CallerBook(Database):
 
     def _count(self, leg_uuid: str, column: str) -> int:
         def work(conn: Connection) -> int:
-            row = caller_row_made(conn, self.environment, leg_uuid)
+            leg = (conn, self.environment, leg_uuid)
+            row = caller_row_held(*leg) or new_caller_row(*leg)
             here = callers.c.id == row["id"]
             conn.execute(update(callers).where(here).values({column: callers.c[column] + 1}))
             count: int = conn.execute(select(callers.c[column]).where(here)).scalar_one()

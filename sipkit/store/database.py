@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, Text, bindparam, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from sipkit.errors import StoreError
@@ -13,12 +13,16 @@ from sipkit.store import postgresql, sqlite_failures
 from sipkit.store.clock import Clock, ticks
 from sipkit.store.connections import Connections
 from sipkit.store.schema import BUSY_SECONDS, DURABLE, QUICK, READ
+from sipkit.store.statements import Statement
 from sipkit.store.writers import Writers
 
 T = TypeVar("T")
 
 MAX_ATTEMPTS: Final = 50
 """Lost races in a row before a write gives up; two or three is what happens."""
+
+
+_IN_LINE: Final = Statement(select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("what", type_=Text), 0))))
 
 
 class _TooQuick(Exception):
@@ -79,7 +83,7 @@ class Database:
         queue anyway; PostgreSQL is asked for an advisory lock.
         """
         if self._engine.dialect.name == "postgresql":
-            conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{self.environment} {what}", 0))))
+            _IN_LINE.run(conn, what=f"{self.environment} {what}")
 
     def settle_clock(self, conn: Connection) -> None:
         """Begin the store's time, or join it, and look at it once."""

@@ -25,16 +25,15 @@ _A_CALLER: Final = select(callers).where(
 _CALLER: Final = Statement(_A_CALLER)
 _CALLER_HELD: Final = Statement(_A_CALLER.with_for_update())
 _NEW_CALLER: Final = Statement(
-    insert(callers)
-    .values(
-        **all_given(callers.c.environment, callers.c.leg_uuid),
-        number="",
-        state="calling",
-        wrong_tries=0,
-        silent_tries=0,
-    )
-    .returning(*callers.c)
+    insert(callers).values(all_given(*(column for column in callers.c if column.key != "id"))).returning(*callers.c)
 )
+_UNKNOWN: Final = dict.fromkeys(column.key for column in callers.c if column.key != "id") | {
+    "number": "",
+    "state": "calling",
+    "wrong_tries": 0,
+    "silent_tries": 0,
+}
+"""What is known of a leg before the first news of it."""
 _BRIDGE_OF_LEG: Final = Statement(
     select(bridges)
     .where(bridges.c.environment == given(bridges.c.environment), bridges.c.leg_uuid == given(bridges.c.leg_uuid))
@@ -105,10 +104,14 @@ def caller_row(conn: Connection, environment: str, leg_uuid: str) -> Fields | No
     return _CALLER.first(conn, environment=environment, leg_uuid=leg_uuid)
 
 
-def caller_row_made(conn: Connection, environment: str, leg_uuid: str) -> Fields:
-    """Return what is known of a leg, held until the transaction ends; make its row at the first news of it."""
-    leg = {"environment": environment, "leg_uuid": leg_uuid}
-    return _CALLER_HELD.first(conn, **leg) or one(_NEW_CALLER.first(conn, **leg))
+def caller_row_held(conn: Connection, environment: str, leg_uuid: str) -> Fields | None:
+    """Return the same, held until the transaction ends."""
+    return _CALLER_HELD.first(conn, environment=environment, leg_uuid=leg_uuid)
+
+
+def new_caller_row(conn: Connection, environment: str, leg_uuid: str, **news: Any) -> Fields:
+    """Make the row of a leg at the first news of it."""
+    return one(_NEW_CALLER.first(conn, **{**_UNKNOWN, "environment": environment, "leg_uuid": leg_uuid, **news}))
 
 
 def as_room(row: Fields, *, reopened: bool = False) -> Room:

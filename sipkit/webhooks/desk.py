@@ -109,11 +109,10 @@ class Desk:
             self._note_called(event)
         elif call.leg_uuid and event.status in GONE:
             # Of a bridge whose answer webhook is still on its way, too: the store will remember.
-            before = self.store.caller(call.leg_uuid)
-            caller = self.store.caller_left(call.leg_uuid)
+            caller, before = self.store.caller_left(call.leg_uuid)
             self.store.forget_keys(call.leg_uuid)
             self._record_event(event, _phone(caller), caller.room_id)
-            if before is not None and before.state == "joined":
+            if before == "joined":
                 self._sound("leave-tone", caller, after)
         elif call.leg_uuid and event.status in COMING and call.session_id is None:
             caller = self.store.caller_seen(call.leg_uuid, call.number, "calling")
