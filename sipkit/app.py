@@ -11,11 +11,14 @@ and says where it would; everything else works. See `create_app`.
 """
 
 import gc
+import io
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask
+from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import get_input_stream
 
 from sipkit import room_page, webhooks
 from sipkit.attendant import Attendant
@@ -108,13 +111,41 @@ def stay() -> None:
 
 
 def _with_patience(app: "WSGIApplication", store: Store) -> "WSGIApplication":
-    """Let each request give a locked store up in time for an apology to be heard."""
+    """Let each request give a locked store up in time for an apology to be heard; webhooks take turns (`Store.turn`).
+
+    A body is read before, for a stranger may send one as slowly as it likes.
+    """
 
     def patient(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         with store.patience(PATIENCE):
-            return app(environ, start_response)
+            if not environ.get("PATH_INFO", "").startswith(webhooks.PATHS):
+                return app(environ, start_response)
+            environ["wsgi.input"] = _read(environ)
+            with store.turn():
+                return app(environ, start_response)
 
     return patient
+
+
+def _read(environ: "WSGIEnvironment") -> io.IOBase:
+    """Return a request's body, all of it here already; one that cannot be read says so to whoever reads it."""
+    try:
+        return io.BytesIO(get_input_stream(environ, max_content_length=webhooks.MAX_BODY + 1).read())
+    except HTTPException as error:
+        return _Unreadable(error)
+
+
+class _Unreadable(io.RawIOBase):
+    """A body that is too long, or whose sender is gone."""
+
+    def __init__(self, why: HTTPException) -> None:
+        self._why = why
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: object) -> int:
+        raise self._why
 
 
 def _refuse(_owner: str) -> None:

@@ -224,6 +224,7 @@ def _to_4(conn: Connection) -> None:
     _drop(conn, "rooms", "budget")
     conn.exec_driver_sql("DROP INDEX callers_of_room")
     conn.exec_driver_sql("CREATE INDEX ix_callers_room_id ON callers (room_id)")
+    conn.exec_driver_sql("CREATE INDEX events_of_environment ON events (environment, id)")
 
 
 def _to_3(conn: Connection) -> None:

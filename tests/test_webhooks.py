@@ -1,11 +1,14 @@
 """The webhooks: every form the platform's requests take, the PIN dialogue, and what strangers get."""
 
 import hashlib
+import io
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -491,6 +494,32 @@ def test_large_bodies(platform: Platform, route: str) -> None:
         platform.raw("POST", f"/{route}", data=large * 3, headers=platform.token(large), **chunks),
     ):
         assert (answer.status_code, answer.json) == (413, {"error": "request entity too large"})
+
+
+def test_a_slow_body_keeps_nobody_waiting(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends its body as slowly as it likes is refused in the end, and meanwhile the others are answered."""
+    monkeypatch.setattr("sipkit.app.PATIENCE", 60.0)
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _buffer: object) -> int:
+            asked.set()
+            assert go_on.wait(60)
+            return 0
+
+    options = {"environ_overrides": {"wsgi.input": Slow(), "CONTENT_LENGTH": "10"}}
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(Platform(app).raw, "POST", "/voice-answer", **options)
+        try:
+            assert asked.wait(10)
+            other = pool.submit(Platform(app).post, "voice-answer", {"uuid": "leg", "from": NUMBER})
+            assert other.result(20).status_code == 200
+        finally:
+            go_on.set()
+        assert slow.result(20).status_code == 400
 
 
 @pytest.mark.parametrize(

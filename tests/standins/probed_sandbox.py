@@ -139,8 +139,9 @@ class Place:
             sandbox.stop()
 
     def start_sandbox_again(self) -> None:
-        """Start the sandbox that was killed."""
+        """Start the sandbox that was killed; if the board or the server was quicker to start one, that one goes."""
         self.lab.close()
+        launcher.stop(self.sandbox.home)
         self.lab = Lab(self.sandbox.start())
 
     def browsers(self, room: Room) -> list[dict[str, Any]]:
