@@ -27,7 +27,7 @@ demo: $(READY) ## the whole call without a browser, each step proven, then the m
 	$(BIN)/sipkit demo $(ARGS)
 
 test: $(READY) lint ## lint, types, walls, every test, then strict nbval of all lessons
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks
 
