@@ -19,6 +19,7 @@ from sipkit.store import Store, postgresql
 from sipkit.store.replay_book import Answer
 from sipkit.store.schema import READ
 from sipkit.switchboard import Switchboard
+from sipkit.webhooks import late
 from sipkit.widgets import CallPanel
 from tests.standins.boards import now
 from tests.standins.forger import Forger, Sent, app_of_an_account
@@ -101,8 +102,9 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
-    """The app on a store of its own, with little patience."""
+    """The app on a store of its own, with little patience, that notes late news in an hour."""
     monkeypatch.setattr(sipkit_app, "PATIENCE", 0.2)
+    monkeypatch.setattr(late, "AGAIN", 3600.0)
     return app_of_an_account(tmp_path, SECRET)
 
 
@@ -212,6 +214,23 @@ def test_a_caller_hears_an_apology_and_the_next_one_a_prompt(
     assert store.room("standup") == room
     with closing(sqlite3.connect(file)) as conn:
         assert conn.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_news_that_came_meanwhile_are_noted_afterwards(
+    app: Flask, store: Store, room: Room, file: Path, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    """A phone that hangs up while the store is locked has left when it works again, once, whoever repeats that."""
+    monkeypatch.setattr(late, "AGAIN", 0.05)
+    store.caller_seen("leg", "12025550123", "joined", room.id)
+    gone = {"uuid": "leg", "from": "12025550123", "status": "completed", "duration": "61", "price": "0.02"}
+    sent = Forger(SECRET, "KEY", "APP").signed(Sent("POST", "voice-events", gone, ""))
+    with locked(file):
+        assert '"ok":false' in sent.send(app)[1]
+        assert [caller.state for caller in store.callers(room)] == ["joined"]
+    wait_until(lambda: store.callers(room)[0].state == "left", what="the late news")
+    assert '"ok":true' in sent.send(app)[1]
+    assert [event.text for event in store.events(room)] == ["Phone •••0123: completed, after 61 s."]
+    assert [str(charge.told) for charge in store.charges(room)[0]] == ["0.02"]
 
 
 def test_every_wait_ends_before_the_platforms_does() -> None:

@@ -41,6 +41,7 @@ from sipkit.webhooks.address import Address
 from sipkit.webhooks.callbacks import BadCallback, Callback, read_event, read_fields, read_keys, read_time
 from sipkit.webhooks.desk import Desk
 from sipkit.webhooks.key_desk import KeyDesk
+from sipkit.webhooks.late import LateNews
 from sipkit.webhooks.sounds import sounds
 
 __all__ = ["MAX_BODY", "PATHS", "Office", "install", "json_answer", "office_of", "place_of"]
@@ -50,6 +51,9 @@ MAX_BODY: Final = 64 * 1024
 
 PATHS: Final = "/voice-"
 """How the paths of all webhooks begin."""
+
+NEWS: Final = "voice-events"
+"""Whose requests are noted later if the store cannot take them; the others want an answer, or a key pressed again."""
 
 MAX_PARAMETERS: Final = 100
 REFUSALS_EVERY: Final = 1.0
@@ -79,6 +83,7 @@ class Office:
         self.account = account
         self.store = store
         self.errands = errands
+        self.late = LateNews()
         self.speaker = settings.speaker()
         self.address = Address(settings, store)
         self.desk = Desk(settings, store, account.conference_number, self.address, voice_api=can_call(account))
@@ -126,6 +131,15 @@ class Office:
                 self.store.record("refused", f"A request to /{route} was refused: {reason}")
         except StoreError as error:
             log.warning("%s", error.message)
+
+    def keep(self, decide: Callable[[], object]) -> None:
+        """Note a piece of news later, which the store could not take."""
+
+        def note() -> None:
+            with self.store.patience(ASIDE):
+                decide()
+
+        self.late.keep(note)
 
     def failed(self, error: StoreError) -> None:
         """Remember that the store let a request down, for `trouble`."""
@@ -200,29 +214,37 @@ def _signed(view: Callable[[Incoming], Any]) -> Callable[[], Response]:
             query = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
         except ValueError:
             return _error(400, "too many query parameters")
-        route = view.__name__.replace("_", "-")
+        method, route = request.method, view.__name__.replace("_", "-")
         after: list[Errand] = []
 
         def work() -> replays.Answer:
             after.clear()  # what is done anew has to be decided anew, too
             try:
-                said = view(Incoming(office, read_fields(request.method, body, query), after))
+                said = view(Incoming(office, read_fields(method, body, query), after))
             except BadCallback as error:
                 office.refuse(route, str(error))
                 return replays.Answer(400, _line({"error": str(error)}))
             return replays.Answer(200, _line(said))
 
-        try:
-            claims = office.claims_of(request.method, body, query)
+        def decide() -> replays.Answer:
             if claims is None:
                 given = work()
             else:
-                digest = replays.digest_of(request.method, route, claims["payload_hash"])
+                digest = replays.digest_of(method, route, claims["payload_hash"])
                 given = replays.answered_once(office.store, claims["jti"], digest, work, claims["iat"])
+            office.errands.put(after)
+            return given
+
+        try:
+            claims = office.claims_of(method, body, query)
+            given = decide()
         except SignatureRefused as refusal:
             office.refuse(route, refusal.message)
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
-        office.errands.put(after)
+        except StoreError:
+            if route == NEWS and claims is not None:
+                office.keep(decide)
+            raise
         return _unkept(given.body, given.status)
 
     return checked
