@@ -35,7 +35,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes any free port")
     sys.exit(run_by_hand(parser.parse_args().port))
 
-from sipkit.app import create_app, stay
+from sipkit.app import create_app, freeze_loaded
 
 app = create_app()
-stay()
+freeze_loaded()

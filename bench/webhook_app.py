@@ -12,7 +12,7 @@ import secrets
 
 from pydantic import SecretStr
 
-from sipkit.app import create_app, stay
+from sipkit.app import create_app, freeze_loaded
 from sipkit.cloud import Account
 from sipkit.settings import Settings
 from sipkit.store import Store
@@ -49,4 +49,4 @@ if "BENCH_ACCOUNT" in os.environ:
     store = Store.open(settings.store_url, account.environment)
     # Pages may dial: the stand-in platform connects nobody, so there is nothing to hang up.
     app = create_app(settings, account, store, require_end=lambda _owner: None)
-    stay()
+    freeze_loaded()

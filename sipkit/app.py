@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask
-from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import get_input_stream
 
 from sipkit import room_page, webhooks
@@ -83,7 +82,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhooks.MAX_BODY + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # it would answer by an HTML redirect
-    app.wsgi_app = _with_patience(app.wsgi_app, store)  # type: ignore[method-assign, assignment]  # as Flask's manual
+    app.wsgi_app = _at_the_door(app.wsgi_app, store)  # type: ignore[method-assign, assignment]  # as Flask's manual
     fixed = account
     account_now = account_now or (lambda: fixed)
     errands = Errands(Attendant(settings, store, account_now).do)
@@ -100,7 +99,7 @@ def create_app(
     return app
 
 
-def stay() -> None:
+def freeze_loaded() -> None:
     """Let the garbage collector look no more at what this process has loaded, for an app stays as long as its server.
 
     To look at all of it, once in some thousand webhooks, takes a tenth of a second in which every caller waits. For
@@ -110,35 +109,35 @@ def stay() -> None:
     gc.freeze()
 
 
-def _with_patience(app: "WSGIApplication", store: Store) -> "WSGIApplication":
-    """Let each request give a locked store up in time for an apology to be heard; webhooks take turns (`Store.turn`).
+def _at_the_door(app: "WSGIApplication", store: Store) -> "WSGIApplication":
+    """Let each request give a locked store up in time for an apology to be heard, and webhooks take turns.
 
     A body is read before, for a stranger may send one as slowly as it likes.
     """
 
-    def patient(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def received(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         with store.patience(PATIENCE):
-            if not environ.get("PATH_INFO", "").startswith(webhooks.PATHS):
+            if not environ.get("PATH_INFO", "").startswith(webhooks.PATH_PREFIX):
                 return app(environ, start_response)
             environ["wsgi.input"] = _read(environ)
-            with store.turn():
+            with store.writing_turn():
                 return app(environ, start_response)
 
-    return patient
+    return received
 
 
 def _read(environ: "WSGIEnvironment") -> io.IOBase:
     """Return a request's body, all of it here already; one that cannot be read says so to whoever reads it."""
     try:
         return io.BytesIO(get_input_stream(environ, max_content_length=webhooks.MAX_BODY + 1).read())
-    except HTTPException as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the app has the words for it
         return _Unreadable(error)
 
 
 class _Unreadable(io.RawIOBase):
     """A body that is too long, or whose sender is gone."""
 
-    def __init__(self, why: HTTPException) -> None:
+    def __init__(self, why: Exception) -> None:
         self._why = why
 
     def readable(self) -> bool:

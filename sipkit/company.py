@@ -68,7 +68,7 @@ def see_off(
         settings: Languages.
         room: Whose phones.
         phrase: What they are told.
-        everybody: Say it to those of a call with a bridge, too. One that cannot be told leaves with the bridge anyway.
+        everybody: Say it to those of a call with a bridge, too, as far as the platform takes it: they leave with it.
 
     Returns:
         How many were told; none without the application's key, which it takes.
@@ -76,27 +76,33 @@ def see_off(
     Raises:
         PlatformError: One of them may still be there; all others were seen to.
     """
-    bridged = store.living_bridge(room) is not None
-    states = {"waiting", "joined"} if everybody or not bridged else {"waiting"}
+    bridge = store.living_bridge(room)
+    bridged = bridge is not None and bridge.leg_uuid is not None
+    states = {"waiting", "joined"} if everybody or bridge is None else {"waiting"}
     phones = [caller for caller in store.callers(room) if caller.state in states]
+    # Those first who would stay; a host's phone, which may end the conversation when it leaves it, last.
+    phones.sort(key=lambda phone: (phone.state == "joined", phone.host))
     if not phones or not voice_calls.can_call(account()):
         return 0
     from sipkit import ncco  # its models take a moment, and most rooms end without anybody who waits
 
     document = ncco.goodbye(phrase, settings.speaker(room.language))
     problem: SipkitError | None = None
+    told = 0
     for phone in phones:
         pace.take_turn(store)
         try:
             voice_calls.transfer_leg(account(), phone.leg_uuid, document)
         except SipkitError as error:
-            if phone.state == "waiting" or not bridged:
-                problem = problem or error
+            if bridged and phone.state == "joined":
+                break  # the call costs money while we try, and all that are left end with it
+            problem = problem or error
         else:
+            told += 1
             store.caller_left(phone.leg_uuid)  # it ends with that; where there was none any more, its news was lost
     if problem is not None:
         raise problem
-    return len(phones)
+    return told
 
 
 def hears_music(room: "Room", callers: "Iterable[Caller]", *, bridged: bool) -> bool:

@@ -178,12 +178,12 @@ def _serve(
 ) -> "tuple[Flask, Callable[[], None]]":
     """Make the app, serve it from threads, and give the way to end it."""
     from sipkit import webhooks
-    from sipkit.app import create_app, stay
+    from sipkit.app import create_app, freeze_loaded
 
     os.environ["SIPKIT_INSTANCE"] = instance
     os.environ["SIPKIT_LOCAL_URL"] = f"http://{HOST}:{sock.getsockname()[1]}"
     app = create_app(settings, cloud.account(), store, account_now=cloud.account, require_end=require_end)
-    stay()
+    freeze_loaded()
     server = http_server(sock, with_access_log(app, log))
     threading.Thread(target=server.run, name="http", daemon=True).start()
 

@@ -11,13 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 from flask import Flask
+from sqlalchemy import delete
 
 from sipkit import app as sipkit_app
 from sipkit.errors import StoreError
 from sipkit.rooms import Room
 from sipkit.store import Store, postgresql
 from sipkit.store.replay_book import Answer
-from sipkit.store.schema import READ
+from sipkit.store.schema import DURABLE, READ, facts
 from sipkit.switchboard import Switchboard
 from sipkit.webhooks import late
 from sipkit.widgets import CallPanel
@@ -225,12 +226,21 @@ def test_news_that_came_meanwhile_are_noted_afterwards(
     gone = {"uuid": "leg", "from": "12025550123", "status": "completed", "duration": "61", "price": "0.02"}
     sent = Forger(SECRET, "KEY", "APP").signed(Sent("POST", "voice-events", gone, ""))
     with locked(file):
-        assert '"ok":false' in sent.send(app)[1]
+        assert ['"ok":false' in sent.send(app)[1] for _ in range(2)] == [True, True]
         assert [caller.state for caller in store.callers(room)] == ["joined"]
     wait_until(lambda: store.callers(room)[0].state == "left", what="the late news")
     assert '"ok":true' in sent.send(app)[1]
     assert [event.text for event in store.events(room)] == ["Phone •••0123: completed, after 61 s."]
     assert [str(charge.told) for charge in store.charges(room)[0]] == ["0.02"]
+
+
+def test_a_store_without_this_machines_clock_is_another_one(app: Flask, store: Store, room: Room) -> None:
+    """A store that has no anchor for the clock was not opened here: the fix says so, and callers hear an apology."""
+    store.run(DURABLE, lambda conn: conn.execute(delete(facts).where(facts.c.key.startswith("clock:"))))
+    assert let_down(app, of_a_call())
+    with pytest.raises(StoreError) as caught:
+        store.time()
+    assert "replaced" in caught.value.fix
 
 
 def test_every_wait_ends_before_the_platforms_does() -> None:

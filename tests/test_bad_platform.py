@@ -151,6 +151,25 @@ def test_no_stock_is_taken_of_nothing(board: Switchboard, platform: OddPlatform,
     assert [caller.state for caller in board.callers(room) if caller.leg_uuid == "e" * 32] == ["joined"]
 
 
+def test_a_room_is_closed_though_its_phones_cannot_be_told(board: Switchboard, platform: OddPlatform) -> None:
+    """A Voice API that fails keeps up no call that costs money: it is asked once, and phones leave with the bridge."""
+    room = board.open_room("closing")
+    board.dial_out(room)
+    phones = [board.phone() for _ in range(2)]
+    for phone in phones:
+        phone.wait_for("answered")
+        phone.keys(f"{room.pin}#")
+    board.wait_for_callers(room, 2, SECONDS)
+    board.wait_for_bridge(room, "answered", SECONDS)
+    moving = "PUT /v1/calls/"
+    platform.moods[moving] = Says(500, "oops")
+    board.close_room(room)
+    assert sum(request.startswith(moving) for request in platform.asked) == 1
+    for phone in phones:
+        phone.wait_for("ended", SECONDS)
+    assert gone(board, room)
+
+
 def test_hanging_up_many_is_no_burst(board: Switchboard) -> None:
     """Two notebooks hang up everything at once, two bridges and twenty phones: the platform refuses nothing.
 

@@ -85,8 +85,9 @@ def disguises(secret: str) -> set[bytes]:
     if not secret.isdigit():
         return {re.escape(plain), *escaped}
     # In some dozen runs, any six digits are once among the nonces, ids and fractions of a second of a trace: what is a
-    # part of a longer hexadecimal number, or of a fraction, is not the PIN.
-    return {rb"(?<![0-9a-f])(?<![0-9]\.)" + plain + rb"(?![0-9a-f])", *escaped - {plain}}
+    # part of a longer hexadecimal number, or of a fraction, is not the PIN. What follows an escape may be.
+    begins = rb"(?:(?<![0-9a-f])(?<![0-9]\.)|(?<=%[0-9A-Fa-f]{2})|(?<=\\u00[0-9a-f]{2}))"
+    return {begins + plain + rb"(?![0-9a-f])", *escaped - {plain}}
 
 
 def test_nothing_tells_a_secret(shown: Shown) -> None:
@@ -120,6 +121,8 @@ def test_the_search_can_find(secret: str) -> None:
     texts = [secret, f"?x={quote(secret, safe='')}"]
     texts += [base64.b64encode(f"{before}{secret}&x".encode()).decode() for before in ("", "=", "pin=", "digits")]
     texts += [" ".join(secret)] if secret.isdigit() else []
+    texts += [f"dtmf=%7B%22digits%22%3A%22{quote(secret, safe='')}%22%7D", f"PIN%20{quote(secret, safe='')}"]
+    texts += [f"\\u0022{secret}", f"%22{quote(secret, safe='')}"]
     texts += [f"{before}{secret}{after}" for before, after in (("pin=", "&"), ('"', '#"'), ("PIN", "."), ("\n", "\n"))]
     for text in texts:
         assert place_of(secret, text.encode()) is not None, text

@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import logging
+import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -494,6 +496,24 @@ def test_large_bodies(platform: Platform, route: str) -> None:
         platform.raw("POST", f"/{route}", data=large * 3, headers=platform.token(large), **chunks),
     ):
         assert (answer.status_code, answer.json) == (413, {"error": "request entity too large"})
+
+
+def test_a_stranger_is_refused_though_the_store_is_locked(
+    app: Flask, store: Store, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a caller waits for a store that is locked, who has nothing to write there does not wait with it."""
+    monkeypatch.setattr("sipkit.app.PATIENCE", 60.0)
+    with closing(sqlite3.connect(tmp_path / "sipkit.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(2) as pool:
+            caller = pool.submit(Platform(app).post, "voice-answer", {"uuid": "leg", "from": NUMBER})
+            try:
+                strangers = pool.submit(platform.raw, "POST", "/voice-answer", data=b"{}")
+                assert strangers.result(20).status_code == 401
+                assert not caller.done()
+            finally:
+                other.execute("ROLLBACK")
+            assert caller.result(20).status_code == 200
 
 
 def test_a_slow_body_keeps_nobody_waiting(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

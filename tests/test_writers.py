@@ -52,7 +52,7 @@ def test_threads_lose_their_patience_together(store: Store, tmp_path: Path) -> N
 def test_who_has_its_turn_writes_before_all_others(store: Store) -> None:
     """Whoever takes its turn before it writes goes first, with as many writes as it likes; then the others do."""
     with ThreadPoolExecutor(1) as pool:
-        with store.turn():
+        with store.writing_turn():
             other = pool.submit(store.record, "test", "the other one's")
             for text in ("first", "second"):
                 store.record("test", text)
@@ -67,7 +67,7 @@ def test_waiting_for_a_turn_takes_of_the_same_patience(store: Store, tmp_path: P
     taken, go_on = threading.Event(), threading.Event()
 
     def sit() -> None:
-        with store.turn():
+        with store.writing_turn():
             taken.set()
             assert go_on.wait(20)
 
@@ -76,7 +76,7 @@ def test_waiting_for_a_turn_takes_of_the_same_patience(store: Store, tmp_path: P
         sitting = pool.submit(sit)
         assert taken.wait(20)
         begun = time.monotonic()
-        with pytest.raises(StoreError), store.patience(1.0), store.turn():
+        with pytest.raises(StoreError), store.patience(1.0), store.writing_turn():
             store.record("test", "too late")
         assert 1.0 <= time.monotonic() - begun < 1.9
         go_on.set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Double, cast, delete, extract, func, insert, literal, select, update
+from sqlalchemy.exc import NoResultFound
 
 from sipkit.store.schema import facts
 from sipkit.store.statements import Statement
@@ -65,7 +66,13 @@ class Clock:
         return self.told(self._query.value(conn))
 
     def told(self, said: Any) -> float:
-        """Return the time, of which the database has just said its part (`column`)."""
+        """Return the time, of which the database has just said its part (`column`).
+
+        Raises:
+            NoResultFound: It has no anchor: another store has taken the place of the one that was opened.
+        """
+        if said is None:
+            raise NoResultFound
         return float(said) + self._machine()
 
     def advance(self, conn: Connection, seconds: float) -> None:

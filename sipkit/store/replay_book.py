@@ -4,7 +4,7 @@ The platform repeats a request whose answer it did not get, and whoever overhear
 (`jti`) is the key. One rule: all that a request changes, and the answer to it, are one transaction.
 
     a worker dies in the middle    nothing of it has happened; the next one to be asked does it all
-    a worker is slow               the others wait for the end of its transaction, however long, and get its answer
+    a worker is slow               the others wait for the end of its transaction, and get its answer
     two are asked at once          one waits for the other's end, and sees what that wrote
 
 So no clock decides whether somebody is still at it: a worker that was taken for dead and is not could count a wrong

@@ -246,7 +246,7 @@ replays = Table(
     Column("environment", String(200), primary_key=True),
     Column("jti", String(200), primary_key=True, comment="the webhook's own id"),
     Column("hash", String(200), nullable=False, comment="of what it said, to know it from another one's"),
-    Column("status", Integer, comment="of its first answer; NULL until the transaction that makes it ends"),
+    Column("status", Integer, comment="of its first answer; NULL was written by older versions"),
     Column("body", Text, comment="of its first answer"),
     Column("received_at", Double, nullable=False, comment="when the platform signed it"),
     Index("replays_by_age", "environment", "received_at"),

@@ -85,7 +85,6 @@ class Statement:
 
 def _in_order(names: Sequence[str], fixed: Row) -> Callable[[Row], tuple[Any, ...]]:
     """Return what puts values in the order in which a statement names them."""
-    fixed = {name: fixed[name] for name in names if name in fixed}
     if len(names) == 1:
         return lambda values: ((fixed | values)[names[0]],)
     pick = itemgetter(*names) if names else lambda _values: ()

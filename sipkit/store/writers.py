@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 _SOON: Final = 0.00005
-"""Seconds; about what a webhook's transaction takes."""
+"""Seconds between two looks at first: much less than the millisecond that a webhook's transaction takes at most."""
 
 _LATER: Final = 0.005
 """Seconds between two looks at a file that has been locked for longer than `_LONG`."""

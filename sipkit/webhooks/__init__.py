@@ -44,12 +44,12 @@ from sipkit.webhooks.key_desk import KeyDesk
 from sipkit.webhooks.late import LateNews
 from sipkit.webhooks.sounds import sounds
 
-__all__ = ["MAX_BODY", "PATHS", "Office", "install", "json_answer", "office_of", "place_of"]
+__all__ = ["MAX_BODY", "PATH_PREFIX", "Office", "install", "json_answer", "office_of", "place_of"]
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a request's body; the platform's own stay below two thousand."""
 
-PATHS: Final = "/voice-"
+PATH_PREFIX: Final = "/voice-"
 """How the paths of all webhooks begin."""
 
 NEWS: Final = "voice-events"
@@ -132,14 +132,14 @@ class Office:
         except StoreError as error:
             log.warning("%s", error.message)
 
-    def keep(self, decide: Callable[[], object]) -> None:
-        """Note a piece of news later, which the store could not take."""
+    def keep(self, jti: str, decide: Callable[[], object]) -> None:
+        """Note a piece of news later, which the store could not take; what would have followed from it does not."""
 
         def note() -> None:
             with self.store.patience(ASIDE):
                 decide()
 
-        self.late.keep(note)
+        self.late.keep(jti, note)
 
     def failed(self, error: StoreError) -> None:
         """Remember that the store let a request down, for `trouble`."""
@@ -227,13 +227,11 @@ def _signed(view: Callable[[Incoming], Any]) -> Callable[[], Response]:
             return replays.Answer(200, _line(said))
 
         def decide() -> replays.Answer:
+            after.clear()
             if claims is None:
-                given = work()
-            else:
-                digest = replays.digest_of(method, route, claims["payload_hash"])
-                given = replays.answered_once(office.store, claims["jti"], digest, work, claims["iat"])
-            office.errands.put(after)
-            return given
+                return work()
+            digest = replays.digest_of(method, route, claims["payload_hash"])
+            return replays.answered_once(office.store, claims["jti"], digest, work, claims["iat"])
 
         try:
             claims = office.claims_of(method, body, query)
@@ -243,8 +241,9 @@ def _signed(view: Callable[[Incoming], Any]) -> Callable[[], Response]:
             return _error(401, refusal.message, {"WWW-Authenticate": "Bearer"})
         except StoreError:
             if route == NEWS and claims is not None:
-                office.keep(decide)
+                office.keep(claims["jti"], decide)
             raise
+        office.errands.put(after)
         return _unkept(given.body, given.status)
 
     return checked

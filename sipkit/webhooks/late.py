@@ -8,7 +8,6 @@ documented nowhere. They are lost only if the process ends before; then the guar
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -30,17 +29,24 @@ class LateNews:
     """Keeps what has to be noted later, in its order. Its thread ends when there is nothing left."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[float, Callable[[], object]]] = deque()
+        self._kept: dict[str, tuple[float, Callable[[], object]]] = {}
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def keep(self, note: Callable[[], object]) -> None:
-        """Call `note` again and again until it raises no `StoreError` any more; returns at once."""
+    def keep(self, jti: str, note: Callable[[], object]) -> None:
+        """Call `note` again and again until it raises no `StoreError` any more; returns at once.
+
+        Args:
+            jti: The id of the request that brought the news; one that is sent again is kept once.
+            note: Notes them.
+        """
         with self._turn:
+            if jti in self._kept:
+                return
             if len(self._kept) >= MOST:
                 log.error("news of a leg are lost: there are %s that the store could not take", MOST)
                 return
-            self._kept.append((time.monotonic(), note))
+            self._kept[jti] = (time.monotonic(), note)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="late news", daemon=True)
                 self._thread.start()
@@ -48,12 +54,18 @@ class LateNews:
     def _work(self) -> None:
         while True:
             time.sleep(AGAIN)
-            while self._kept and self._noted(*self._kept[0]):
-                self._kept.popleft()
+            for jti, (since, note) in self._all():
+                if not self._noted(since, note):
+                    break
+                del self._kept[jti]
             with self._turn:
                 if not self._kept:
                     self._thread = None
                     return
+
+    def _all(self) -> list[tuple[str, tuple[float, Callable[[], object]]]]:
+        with self._turn:
+            return list(self._kept.items())
 
     def _noted(self, since: float, note: Callable[[], object]) -> bool:
         """Try once; false if it is to be tried again."""
