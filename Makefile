@@ -1,6 +1,6 @@
 # Everything a person or a machine does with sipkit, one line each. Needs only Python 3.11 to 3.13 and make.
 .DEFAULT_GOAL := help
-.PHONY: help lab demo test lint notebooks bench soak live-check clean
+.PHONY: help lab demo test lint nbval notebooks bench soak live-check clean
 
 # The first Python of a supported version; `make PYTHON=... lab` decides otherwise.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
@@ -14,7 +14,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Only `make lab` and `make live-check` may talk to Vonage. Whatever .env says, no other target can place a call
 # that costs money.
-demo test notebooks bench soak: export SIPKIT_MODE := sandbox
+demo test nbval notebooks bench soak: export SIPKIT_MODE := sandbox
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## list these targets
@@ -26,8 +26,11 @@ lab: $(READY) ## open JupyterLab on the first lesson (ARGS=--no-browser is hande
 demo: $(READY) ## the whole call without a browser, each step proven, then the measured figures
 	$(BIN)/sipkit demo $(ARGS)
 
-test: $(READY) lint ## lint, types, walls, every test, then strict nbval of all lessons
+test: $(READY) ## lint, types and walls beside strict nbval of all lessons, then every test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint nbval
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+
+nbval: $(READY) ## run every lesson and compare what it shows with what is stored
 	$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=60 \
 		--nbval-sanitize-with=tests/nbval_sanitize.cfg notebooks
 
