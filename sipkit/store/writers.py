@@ -8,6 +8,7 @@ while another one of its process is there, and who waits for another process loo
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -25,7 +26,7 @@ class Writers:
     """The threads of one process that write to one file."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._turn = _Queue()
         self._here = threading.local()  # .mine: whether it is this thread's turn
 
     @contextmanager
@@ -45,6 +46,44 @@ class Writers:
             if self._here.mine:
                 self._turn.release()
                 self._here.mine = False
+
+
+class _Queue:
+    """A lock that is had in the order in which it was asked for.
+
+    Python's own is had by whoever is running when it is let go, which is usually the thread that lets it go and comes
+    with its next request; the others wait until the slowest percent of them is twice as slow as the rest.
+    """
+
+    def __init__(self) -> None:
+        self._inner = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+        self._had = False
+
+    def acquire(self, timeout: float) -> bool:
+        """Wait for it, so many seconds at most; false if they are over."""
+        with self._inner:
+            if not self._had:
+                self._had = True
+                return True
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        if mine.acquire(timeout=timeout):
+            return True
+        with self._inner:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                return False
+            return True  # it was handed over in this moment
+
+    def release(self) -> None:
+        """Hand it to the next one."""
+        with self._inner:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._had = False
 
 
 def begin_to_write(driver: Any, patience: float) -> None:
