@@ -25,14 +25,18 @@ _TYPED: Final = Statement(
     .order_by(pins.c.open_pin.is_(None), pins.c.id.desc())
     .limit(1)
 )
-_ITS_ROOM: Final = Statement(
-    rooms_at(given(pins.c.expires_at, "now")).where(
-        open_rooms(given(rooms.c.environment)), rooms.c.id == given(rooms.c.id, "room_id")
-    )
-)
 _LONGEST: Final = Statement(
     select(func.max(func.length(pins.c.open_pin))).where(pins.c.environment == given(pins.c.environment))
 )
+
+
+def rooms_now(condition: Condition) -> Statement:
+    """Return the query for open rooms that meet a condition; it needs `environment`, `now`, and what that needs."""
+    query = rooms_at(given(pins.c.expires_at, "now")).where(open_rooms(given(rooms.c.environment)), condition)
+    return Statement(query)
+
+
+ROOM_NOW: Final = rooms_now(rooms.c.id == given(rooms.c.id, "room_id"))
 
 
 class FoundPin(NamedTuple):
@@ -84,7 +88,7 @@ class PinBook(Database):
             row = _TYPED.first(conn, environment=self.environment, pin=digits)
             # Asked in every case, so that a PIN that is right takes the same work as one that is not.
             room_id = -1 if row is None else row["room_id"]
-            room = _ITS_ROOM.first(conn, environment=self.environment, room_id=room_id, now=now)
+            room = ROOM_NOW.first(conn, environment=self.environment, room_id=room_id, now=now)
             if row is None:
                 return None
             pin = as_pin(row, now)

@@ -1,14 +1,19 @@
 """Rooms, each with the PIN that everybody of it has."""
 
 from collections.abc import Callable
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, insert, or_, update
 
 from sipkit.errors import RoomNotFound
 from sipkit.rooms import Room, checked_name
-from sipkit.store.pin_book import ROOM, PinBook, void_pins
+from sipkit.store.pin_book import ROOM, ROOM_NOW, PinBook, rooms_now, void_pins
 from sipkit.store.rows import Condition, as_room, bridge_row, one, open_rooms, room_row, rooms_at
 from sipkit.store.schema import DURABLE, READ, bridges, pins, rooms
+from sipkit.store.statements import Statement, given
+
+_NAMED: Final = rooms_now(rooms.c.open_name == given(rooms.c.open_name))
+_OF_SESSION: Final = rooms_now(rooms.c.session_id == given(rooms.c.session_id))
 
 
 class RoomBook(PinBook):
@@ -60,7 +65,7 @@ class RoomBook(PinBook):
 
     def room(self, name: str) -> Room | None:
         """Return the open room of this name, or None."""
-        return self._first_room(rooms.c.open_name == checked_name(name))
+        return self._first_room(_NAMED, open_name=checked_name(name))
 
     def rooms(self) -> list[Room]:
         """Return all open rooms, oldest first."""
@@ -73,11 +78,11 @@ class RoomBook(PinBook):
 
     def room_by_id(self, room_id: int) -> Room | None:
         """Return the open room with this id, or None; a room opened anew under an old name has a new id."""
-        return self._first_room(rooms.c.id == room_id)
+        return self._first_room(ROOM_NOW, room_id=room_id)
 
     def room_by_session(self, session_id: str) -> Room | None:
         """Return the open room of this session, or None if it is none of ours."""
-        return self._first_room(rooms.c.session_id == session_id)
+        return self._first_room(_OF_SESSION, session_id=session_id)
 
     def renew_session(self, name: str, old_session_id: str, new_session_id: str) -> Room:
         """Give the room a new session in place of one the platform has forgotten; the PIN stays.
@@ -138,9 +143,9 @@ class RoomBook(PinBook):
 
         return self.run(DURABLE, work)
 
-    def _first_room(self, condition: Condition) -> Room | None:
+    def _first_room(self, query: Statement, **values: Any) -> Room | None:
         def work(conn: Connection) -> Room | None:
-            row = room_row(conn, self.environment, condition, self.now(conn))
+            row = query.first(conn, environment=self.environment, now=self.now(conn), **values)
             return None if row is None else as_room(row)
 
         return self.run(READ, work)

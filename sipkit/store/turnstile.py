@@ -13,6 +13,13 @@ _USED: Final = Statement(select(tickets.c.key).where(_TICKETS, tickets.c.key == 
 _LAPSED: Final = Statement(delete(tickets).where(_TICKETS, tickets.c.until < given(tickets.c.until)))
 _USE: Final = Statement(insert(tickets).values(all_given(*tickets.c)))
 
+_ALLOWED: Final = allowances.c.environment == given(allowances.c.environment)
+_HERE: Final = _ALLOWED & (allowances.c.key == given(allowances.c.key))
+_WINDOW: Final = Statement(select(allowances.c.used, allowances.c.until).where(_HERE).with_for_update())
+_OVER: Final = Statement(delete(allowances).where(_ALLOWED, allowances.c.until <= given(allowances.c.until)))
+_FIRST: Final = Statement(insert(allowances).values(all_given(*allowances.c)))
+_NEXT: Final = Statement(update(allowances).where(_HERE).values(all_given(allowances.c.used)))
+
 
 class Turnstile(Database):
     """Takes tickets and counts uses."""
@@ -49,21 +56,19 @@ class Turnstile(Database):
         Returns:
             0.0 if it may be used now, else the seconds to wait.
         """
-        here = (allowances.c.environment == self.environment) & (allowances.c.key == key)
+        here = {"environment": self.environment, "key": key}
 
         def work(conn: Connection) -> float:
             now = self.now(conn)
-            window = conn.execute(select(allowances.c.used, allowances.c.until).where(here).with_for_update()).first()
-            if window is None or window.until <= now:
+            window = _WINDOW.first(conn, **here)
+            if window is None or window["until"] <= now:
                 # A window is over, this one or another's: the moment to forget them all.
-                over = (allowances.c.environment == self.environment) & (allowances.c.until <= now)
-                conn.execute(delete(allowances).where(over))
-                first = {"environment": self.environment, "key": key, "used": 1, "until": now + seconds}
-                conn.execute(insert(allowances).values(**first))
-            elif window.used < limit:
-                conn.execute(update(allowances).where(here).values(used=window.used + 1))
+                _OVER.run(conn, environment=self.environment, until=now)
+                _FIRST.run(conn, **here, used=1, until=now + seconds)
+            elif window["used"] < limit:
+                _NEXT.run(conn, **here, used=window["used"] + 1)
             else:
-                return float(window.until) - now
+                return float(window["until"]) - now
             return 0.0
 
         return self.run(QUICK, work)
