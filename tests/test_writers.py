@@ -1,5 +1,7 @@
 """Writers of a SQLite store: how they wait for each other, and how durable what they write is."""
 
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -81,6 +83,34 @@ def test_waiting_for_a_turn_takes_of_the_same_patience(store: Store, tmp_path: P
         assert 1.0 <= time.monotonic() - begun < 1.9
         go_on.set()
         sitting.result(20)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows interrupts no thread")
+def test_who_is_interrupted_waits_no_longer(store: Store) -> None:
+    """The stop button ends a wait for one's turn, and nobody waits afterwards for the one who has gone."""
+    taken, go_on = threading.Event(), threading.Event()
+
+    def sit() -> None:
+        with store.writing_turn():
+            taken.set()
+            assert go_on.wait(20)
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sitting = pool.submit(sit)
+            assert taken.wait(20)
+            main = threading.main_thread().ident
+            threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT]).start()
+            with pytest.raises(KeyboardInterrupt):
+                store.record("test", "never")
+            go_on.set()
+            sitting.result(20)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    with store.patience(2.0):
+        store.record("test", "afterwards")
+    assert [event.text for event in store.events()] == ["afterwards"]
 
 
 def test_a_writer_comes_in_when_the_other_program_ends(store: Store, tmp_path: Path) -> None:

@@ -69,13 +69,22 @@ class _Queue:
             mine = threading.Lock()
             mine.acquire()
             self._waiting.append(mine)
-        if mine.acquire(timeout=timeout):
-            return True
+        try:
+            if mine.acquire(timeout=timeout):
+                return True
+        except BaseException:  # the stop button of a notebook
+            if not self._given_up(mine):
+                self.release()
+            raise
+        return not self._given_up(mine)
+
+    def _given_up(self, mine: threading.Lock) -> bool:
+        """Wait no longer; false if it has been handed over in this moment."""
         with self._inner:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
+            if mine not in self._waiting:
                 return False
-            return True  # it was handed over in this moment
+            self._waiting.remove(mine)
+            return True
 
     def release(self) -> None:
         """Hand it to the next one."""
