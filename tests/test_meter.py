@@ -150,7 +150,8 @@ def test_a_budget_ends_the_call(board: Switchboard, room: Room, watch: Watch) ->
     watch.round()
     phone.wait_for("ended", SECONDS)
     assert board.bridge(room) is None
-    assert "the room's budget is used up" in str(told(board, room, "hang-up"))
+    # Its leg's own news may come before the watch has written down why it ended.
+    board.wait_for(lambda: "the room's budget is used up" in str(told(board, room, "hang-up")), SECONDS, "the reason")
     with pytest.raises(BudgetSpent, match=r"0\.1001 USD"):
         board.dial_out(room)
     board.set_budget(room, None)
